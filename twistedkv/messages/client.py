@@ -1,0 +1,141 @@
+"""Requests of clients, and the answers."""
+
+import attrs
+
+from twistedkv.clustermap import ClusterMap
+
+
+@attrs.define
+class Noop:
+    """Answered with SUCCESS and nothing else."""
+
+
+@attrs.define
+class Get:
+    """Read a key. Answer: Result with value and version, or KEY_NOT_FOUND."""
+
+    key: bytes
+
+
+@attrs.define
+class Put:
+    """Store a value. `number`, `oldest` and `since` are as in `Write` of docs/protocol.md and in each write below:
+
+    number  the client's number of this write; unique per client id, from 1
+    oldest  the lowest number of this client that is not finished; the servers forget the results below it
+    since   newest version of the shard that the client had seen before it first sent this write (0: none)
+    """
+
+    number: int
+    oldest: int
+    since: int
+    key: bytes
+    value: bytes
+
+
+@attrs.define
+class Delete:
+    """Remove a key. Answer: SUCCESS with the deletion's version, or KEY_NOT_FOUND."""
+
+    number: int
+    oldest: int
+    since: int
+    key: bytes
+
+
+@attrs.define
+class Cas:
+    """Store a value if the key's version is `expected` (0: if the key does not exist). Else VERSION_MISMATCH."""
+
+    number: int
+    oldest: int
+    since: int
+    expected: int
+    key: bytes
+    value: bytes
+
+
+@attrs.define
+class Incr:
+    """Add `delta` to a decimal 64-bit integer (a missing key counts as 0). Answer: the sum as decimal text."""
+
+    number: int
+    oldest: int
+    since: int
+    delta: int
+    key: bytes
+
+
+@attrs.define
+class Verify:
+    """Read what *this server's copy* holds for a key, primary or not, committed or not.
+
+    Answer: Result as of GET; WRONG_SERVER when the server holds no complete copy of the key's shard.
+    """
+
+    key: bytes
+
+
+@attrs.define
+class Scan:
+    """List the keys of one shard that come after the cursor, by slot, and by key within a slot.
+
+    A page holds whole keys up to `count` or SCAN_PAGE_BYTES. What was there during the whole scan is returned once.
+    """
+
+    slot: int
+    """Begin in this slot."""
+    after: bytes
+    """Within that slot, after this key; empty: from its beginning."""
+    count: int
+    prefix: bytes
+    values: bool
+    """Whether to return values as well."""
+
+
+@attrs.define
+class MapRequest:
+    """CONFIG_REQ: ask for the cluster map, from the coordinator or any server. Answer: MapUpdate.
+
+    With `subscribe`, later maps are sent too (request id 0) as long as the connection lasts; coordinator only.
+    """
+
+    subscribe: bool
+
+
+@attrs.define
+class Result:
+    """OPERATION_RESP: the answer to most requests."""
+
+    status: int
+    version: int
+    """Of the key, after the operation; with WRONG_SERVER the map version known to the server."""
+    value: bytes
+    """The value; with an error its text (UTF-8)."""
+
+
+@attrs.define
+class ScanItem:
+    """A key in a page."""
+
+    key: bytes
+    version: int
+    value: bytes
+    """Empty unless values were asked for."""
+
+
+@attrs.define
+class ScanPage:
+    """Answer to Scan."""
+
+    next_slot: int
+    """Where to go on; SLOTS when the shard's last slot has been listed."""
+    next_after: bytes
+    items: list[ScanItem]
+
+
+@attrs.define
+class MapUpdate:
+    """CONFIG_RESP: a cluster map, whole, or with only the configurations that have changed (`ClusterMap.merged`)."""
+
+    map: ClusterMap

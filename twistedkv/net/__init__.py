@@ -1,0 +1,1 @@
+"""Twisted protocols: thin adapters between transports and the core."""

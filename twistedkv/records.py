@@ -1,0 +1,56 @@
+"""Versions and records: what is stored for a key, in one bytes object.
+
+A *version* is (epoch, sequence) packed in 64 bits: 24 bits of epoch, 40 bits of sequence. It grows with every update of
+a shard, so of two records for a key the one with the larger version is the newer one, everywhere.
+
+A *record* is `version u64, flags u8, value`: one bytes object and not a tuple, because a dict of tuples costs half as
+much memory again (docs/design.md).
+"""
+
+from struct import Struct
+
+from twistedkv.limits import SEQUENCE_BITS, SEQUENCE_MAX
+
+RECORD_HEAD = Struct(">QB")
+RECORD_HEAD_BYTES = RECORD_HEAD.size
+
+TOMBSTONE = 0x01
+"""Flag: the key was deleted at this version; the value is empty."""
+
+NO_VERSION = 0
+"""Version of a shard that has had no update, and of a key that does not exist."""
+
+
+def version_of(epoch: int, sequence: int) -> int:
+    """Pack an epoch and a sequence."""
+    return epoch << SEQUENCE_BITS | sequence
+
+
+def epoch_of(version: int) -> int:
+    """The epoch in which the update with this version was made."""
+    return version >> SEQUENCE_BITS
+
+
+def sequence_of(version: int) -> int:
+    """The place of the update with this version in its shard's log, from 1, without gaps, across all epochs."""
+    return version & SEQUENCE_MAX
+
+
+def make_record(version: int, flags: int, value: bytes) -> bytes:
+    """A record as it is stored and sent."""
+    return RECORD_HEAD.pack(version, flags) + value
+
+
+def record_version(record: bytes) -> int:
+    """The version of a record."""
+    return int.from_bytes(record[:8], "big")
+
+
+def is_tombstone(record: bytes) -> bool:
+    """Whether the record says that its key was deleted."""
+    return bool(record[8] & TOMBSTONE)
+
+
+def record_value(record: bytes) -> bytes:
+    """The value of a record; empty for a tombstone."""
+    return record[RECORD_HEAD_BYTES:]

@@ -1,0 +1,1 @@
+"""Messages to bytes and back, without any I/O (docs/protocol.md)."""

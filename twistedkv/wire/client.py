@@ -1,0 +1,160 @@
+"""The client family: tables, and hand-written codecs for what is on the path of every request."""
+
+from struct import Struct, error
+
+from twistedkv.errors import ProtocolError, Status
+from twistedkv.limits import KEY_BYTES_MAX, SCAN_KEYS_MAX, VALUE_BYTES_MAX
+from twistedkv.messages.client import (
+    Cas,
+    Delete,
+    Get,
+    Incr,
+    MapRequest,
+    MapUpdate,
+    Noop,
+    Put,
+    Result,
+    Scan,
+    ScanItem,
+    ScanPage,
+    Verify,
+)
+from twistedkv.wire.fields import I64, U8, U16, U32, U64, Bytes, Family, Flag, Layout, Many, Rest
+from twistedkv.wire.frames import HEADER, HEADER_BYTES, MAGIC, PROTOCOL_VERSION
+from twistedkv.wire.shared import CLUSTER_MAP
+
+NOOP = 0x10
+GET = 0x11
+PUT = 0x12
+DELETE = 0x13
+CAS = 0x14
+INCR = 0x15
+VERIFY = 0x16
+SCAN = 0x17
+CONFIG_REQ = 0x18
+RESULT = 0x20
+SCAN_PAGE = 0x21
+CONFIG_RESP = 0x22
+
+KEY = Bytes(U16, KEY_BYTES_MAX)
+VALUE = Bytes(U32, VALUE_BYTES_MAX)
+
+_WRITE = (("number", U64), ("oldest", U64), ("since", U64))
+
+FAMILY = Family(
+    "client",
+    (NOOP, Layout(Noop)),
+    (GET, Layout(Get, ("key", Rest()))),
+    (PUT, Layout(Put, *_WRITE, ("key", KEY), ("value", Rest()))),
+    (DELETE, Layout(Delete, *_WRITE, ("key", Rest()))),
+    (CAS, Layout(Cas, *_WRITE, ("expected", U64), ("key", KEY), ("value", Rest()))),
+    (INCR, Layout(Incr, *_WRITE, ("delta", I64), ("key", Rest()))),
+    (VERIFY, Layout(Verify, ("key", Rest()))),
+    (
+        SCAN,
+        Layout(Scan, ("slot", U16), ("after", KEY), ("count", U32), ("prefix", KEY), ("values", Flag())),
+    ),
+    (CONFIG_REQ, Layout(MapRequest, ("subscribe", Flag()))),
+    (RESULT, Layout(Result, ("status", U8), ("version", U64), ("value", Rest()))),
+    (
+        SCAN_PAGE,
+        Layout(
+            ScanPage,
+            ("next_slot", U16),
+            ("next_after", KEY),
+            ("items", Many(U32, Layout(ScanItem, ("key", KEY), ("version", U64), ("value", VALUE)), SCAN_KEYS_MAX)),
+        ),
+    ),
+    (CONFIG_RESP, Layout(MapUpdate, ("map", CLUSTER_MAP))),
+)
+
+Request = Noop | Get | Put | Delete | Cas | Incr | Verify | Scan | MapRequest
+Response = Result | ScanPage | MapUpdate
+
+_PUT_HEAD = Struct(">QQQH")
+_RESULT_FRAME_HEAD = Struct(">BBBBIIBQ")
+_RESULT_HEAD = Struct(">BQ")
+_RESULT_HEAD_BYTES = _RESULT_HEAD.size
+_SUCCESS = int(Status.SUCCESS)
+
+
+def check_key(key: bytes) -> None:
+    """Raise ProtocolError unless the key has 1 to KEY_BYTES_MAX bytes."""
+    if not 1 <= len(key) <= KEY_BYTES_MAX:
+        raise ProtocolError(f"a key has 1 to {KEY_BYTES_MAX} bytes, this one has {len(key)}")
+
+
+def _decode_put(body: bytes) -> Put:
+    try:
+        number, oldest, since, key_bytes = _PUT_HEAD.unpack_from(body)
+    except error as wrong:
+        raise ProtocolError("Put: the body is too short") from wrong
+    end = _PUT_HEAD.size + key_bytes
+    if not 1 <= key_bytes <= KEY_BYTES_MAX or end > len(body):
+        raise ProtocolError(f"Put: a key of {key_bytes} bytes does not fit the body, or the limit of {KEY_BYTES_MAX}")
+    if len(body) - end > VALUE_BYTES_MAX:
+        raise ProtocolError(f"Put: a value has at most {VALUE_BYTES_MAX} bytes, this one has {len(body) - end}")
+    return Put(number, oldest, since, body[_PUT_HEAD.size : end], body[end:])
+
+
+def decode_request(message_type: int, body: bytes) -> Request:
+    """A client's request. Raises ProtocolError when the type is unknown, the body wrong or a bound passed."""
+    if message_type == PUT:
+        return _decode_put(body)
+    if message_type == GET:
+        check_key(body)
+        return Get(body)
+    if not NOOP <= message_type <= CONFIG_REQ:
+        raise ProtocolError(f"message type 0x{message_type:02x} is not one of the requests of a client")
+    request: Request = FAMILY.decode(message_type, body)
+    if isinstance(request, Delete | Cas | Incr | Verify):
+        check_key(request.key)
+    if isinstance(request, Cas) and len(request.value) > VALUE_BYTES_MAX:
+        raise ProtocolError(f"Cas: a value has at most {VALUE_BYTES_MAX} bytes, this one has {len(request.value)}")
+    return request
+
+
+def encode_put(put: Put) -> bytes:
+    """The body of a Put."""
+    return _PUT_HEAD.pack(put.number, put.oldest, put.since, len(put.key)) + put.key + put.value
+
+
+def encode_request(request: Request) -> tuple[int, bytes]:
+    """Type number and body."""
+    if type(request) is Put:
+        return PUT, encode_put(request)
+    if type(request) is Get:
+        return GET, request.key
+    return FAMILY.encode(request)
+
+
+def result_frame(request_id: int, status: int, version: int = 0, value: bytes = b"") -> bytes:
+    """A whole RESULT frame, header included: the answer to most requests."""
+    return (
+        _RESULT_FRAME_HEAD.pack(
+            MAGIC, PROTOCOL_VERSION, RESULT, 0, request_id, _RESULT_HEAD_BYTES + len(value), status, version
+        )
+        + value
+    )
+
+
+def decode_result(body: bytes) -> Result:
+    """The body of a RESULT."""
+    try:
+        status, version = _RESULT_HEAD.unpack_from(body)
+    except error as wrong:
+        raise ProtocolError("Result: the body is too short") from wrong
+    return Result(status, version, body[_RESULT_HEAD_BYTES:])
+
+
+def decode_response(message_type: int, body: bytes) -> Response:
+    """An answer to a client. Raises ProtocolError when it is none."""
+    if message_type == RESULT:
+        return decode_result(body)
+    if message_type not in (SCAN_PAGE, CONFIG_RESP):
+        raise ProtocolError(f"message type 0x{message_type:02x} is not an answer to a client")
+    response: Response = FAMILY.decode(message_type, body)
+    return response
+
+
+__all__ = ["FAMILY", "HEADER", "HEADER_BYTES", "decode_request", "decode_response", "encode_request", "result_frame"]

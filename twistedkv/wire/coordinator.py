@@ -1,0 +1,117 @@
+"""The coordinator family."""
+
+from twistedkv.limits import HOST_BYTES_MAX, JSON_BYTES_MAX, SHARDS_MAX
+from twistedkv.messages.client import MapUpdate, Result
+from twistedkv.messages.coordinator import (
+    AdminReply,
+    AdminRequest,
+    DumpPrimary,
+    DumpSecondary,
+    FillReport,
+    Heartbeat,
+    Leaving,
+    Relinquished,
+    Remove,
+    ReplicaRole,
+    Seal,
+    Sealed,
+    ShardReport,
+    Shutdown,
+    Started,
+    StartedReply,
+    SwitchPrimary,
+    UpdatedPrimary,
+    UpdatedSecondary,
+    UpdatePrimary,
+    UpdatePrimaryFailed,
+    UpdateSecondary,
+    UpdateSecondaryFailed,
+)
+from twistedkv.wire.client import CONFIG_RESP, RESULT
+from twistedkv.wire.fields import U8, U16, U32, U64, Bytes, Enumerated, Family, Flag, Layout, Many, Rest, Text
+from twistedkv.wire.shared import CLUSTER_MAP, CONFIGURATION, IDENTITY, MEMBER, TEXT
+
+STARTED = 0x40
+STARTED_REPLY = 0x41
+HEARTBEAT = 0x42
+UPDATED_PRIMARY = 0x43
+UPDATE_PRIMARY_FAILED = 0x44
+UPDATED_SECONDARY = 0x45
+UPDATE_SECONDARY_FAILED = 0x46
+REMOVE = 0x47
+LEAVING = 0x48
+SEALED = 0x49
+RELINQUISHED = 0x4A
+SEAL = 0x50
+UPDATE_PRIMARY = 0x51
+UPDATE_SECONDARY = 0x52
+SWITCH_PRIMARY = 0x53
+SHUTDOWN = 0x54
+DUMP_PRIMARY = 0x55
+DUMP_SECONDARY = 0x56
+ADMIN = 0x60
+ADMIN_REPLY = 0x61
+
+_REPORT = Layout(
+    ShardReport, ("shard", U16), ("epoch", U32), ("role", Enumerated(ReplicaRole)), ("last", U64), ("commit", U64)
+)
+_REPORTS = Many(U16, _REPORT, SHARDS_MAX)
+_FILL_REPORT = Layout(
+    FillReport, ("shard", U16), ("learner", MEMBER), ("records", U64), ("records_total", U64), ("bytes_sent", U64)
+)
+_UPDATED = (("shard", U16), ("epoch", U32), ("learner", MEMBER))
+
+FAMILY = Family(
+    "coordinator",
+    (
+        STARTED,
+        Layout(
+            Started,
+            ("server_id", U16),
+            ("store_id", IDENTITY),
+            ("host", Text(U8, HOST_BYTES_MAX)),
+            ("port", U16),
+            ("pid", U32),
+            ("standby", Flag()),
+            ("reports", _REPORTS),
+        ),
+    ),
+    (
+        STARTED_REPLY,
+        Layout(StartedReply, ("status", U8), ("server_id", U16), ("heartbeat_ms", U32), ("text", TEXT)),
+    ),
+    (
+        HEARTBEAT,
+        Layout(
+            Heartbeat,
+            ("server_id", U16),
+            ("store_id", IDENTITY),
+            ("beat", U64),
+            ("map_version", U64),
+            ("keys", U64),
+            ("bytes_stored", U64),
+            ("reports", _REPORTS),
+            ("fills", Many(U16, _FILL_REPORT, SHARDS_MAX)),
+        ),
+    ),
+    (UPDATED_PRIMARY, Layout(UpdatedPrimary, *_UPDATED)),
+    (UPDATE_PRIMARY_FAILED, Layout(UpdatePrimaryFailed, *_UPDATED, ("reason", TEXT))),
+    (UPDATED_SECONDARY, Layout(UpdatedSecondary, *_UPDATED)),
+    (UPDATE_SECONDARY_FAILED, Layout(UpdateSecondaryFailed, *_UPDATED, ("reason", TEXT))),
+    (REMOVE, Layout(Remove, ("shard", U16), ("epoch", U32), ("member", MEMBER), ("reason", TEXT))),
+    (LEAVING, Layout(Leaving, ("server_id", U16))),
+    (SEALED, Layout(Sealed, ("shard", U16), ("epoch", U32), ("last", U64), ("holds", Flag()))),
+    (RELINQUISHED, Layout(Relinquished, ("shard", U16), ("epoch", U32), ("last", U64))),
+    (SEAL, Layout(Seal, ("shard", U16), ("epoch", U32))),
+    (UPDATE_PRIMARY, Layout(UpdatePrimary, ("configuration", CONFIGURATION))),
+    (UPDATE_SECONDARY, Layout(UpdateSecondary, ("configuration", CONFIGURATION))),
+    (SWITCH_PRIMARY, Layout(SwitchPrimary, ("shard", U16), ("epoch", U32), ("target", U16))),
+    (SHUTDOWN, Layout(Shutdown)),
+    (DUMP_PRIMARY, Layout(DumpPrimary)),
+    (DUMP_SECONDARY, Layout(DumpSecondary)),
+    (ADMIN, Layout(AdminRequest, ("json", Bytes(U32, JSON_BYTES_MAX)))),
+    (ADMIN_REPLY, Layout(AdminReply, ("status", U8), ("json", Bytes(U32, JSON_BYTES_MAX)))),
+    # Both are also of the client family: the answer to a control request, and the map.
+    (RESULT, Layout(Result, ("status", U8), ("version", U64), ("value", Rest()))),
+    (CONFIG_RESP, Layout(MapUpdate, ("map", CLUSTER_MAP))),
+)
