@@ -1,0 +1,1 @@
+"""Services: the daemons, put together from the layers below, with clock and network injected."""

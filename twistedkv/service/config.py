@@ -1,0 +1,309 @@
+"""Options of the three daemons: what they are, where they come from, and what is allowed.
+
+Each subcommand has one table of knobs; flags, the TOML file and the documentation in `etc/` are all that table.
+Flags win over the file, the file wins over the defaults. Whatever is wrong becomes one ConfigurationError that names
+the file, the key, and what is expected.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from twistedkv.errors import ConfigurationError
+from twistedkv.limits import (
+    CLUSTER_NAME_BYTES_MAX,
+    COPIES_MAX,
+    HEARTBEAT_SECONDS,
+    HOST_BYTES_MAX,
+    SERVERS_MAX,
+    SHARDS_MAX,
+    SHARDS_PER_SERVER,
+)
+
+DEFAULT_PORT = 7400
+DEFAULT_CLUSTER = "twistedkv"
+REPLACE_AFTER_SECONDS = 10.0
+
+
+@attrs.frozen
+class ServerOptions:
+    """What `twistd twistedkv server` is told."""
+
+    coordinator: tuple[str, int] = ("127.0.0.1", DEFAULT_PORT)
+    """Host and port of the coordinator."""
+    cluster: str = ""
+    """Name of the cluster to join; empty: whichever the coordinator has."""
+    server_id: int = 0
+    """0: get one from the coordinator."""
+    host: str = "127.0.0.1"
+    """Where to listen, and the address told to others."""
+    port: int = 0
+    """0: a free one."""
+    standby: bool = False
+    """Wait to replace a failed server."""
+    data_dir: Path = Path(".")
+    """Where the dumps `server_n.primary` and `server_n.secondary` are written."""
+    die_with_parent: bool = False
+    """Started by `cluster`: end when standard input reaches its end or the parent dies."""
+
+
+@attrs.frozen
+class CoordinatorOptions:
+    """What `twistd twistedkv coordinator` and `twistd twistedkv cluster` are told."""
+
+    cluster: str = DEFAULT_CLUSTER
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    """0: a free one."""
+    servers: int = 3
+    """The cluster is formed when so many have registered; `cluster` and `--spawn` keep so many running."""
+    copies: int = 2
+    min_copies: int = 1
+    shards: int = 12
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
+    replace_after_seconds: float = REPLACE_AFTER_SECONDS
+    """With no standby and no spawning: survivors take a failed server's copies over after so long."""
+    base_dir: Path = Path(".cluster")
+    """The map store, and logs and dumps of spawned servers."""
+    ready_file: Path | None = None
+    """Written when every shard is served: {"address": "host:port", "pid": n}."""
+    spawn: bool = False
+    """Start local servers and replace them when they fail."""
+    owns_servers: bool = False
+    """They are children that end with this process (`cluster`), not daemons that outlive it."""
+    accept_loss: bool = False
+    """Begin with empty shards where a killed run took the data with it."""
+
+
+@attrs.frozen
+class Knob:
+    """One option: its name (as a flag `--name`, in a file `name`), and how its value is read and checked."""
+
+    name: str
+    read: Callable[[Any], Any]
+    """From a flag's text or a TOML value. Raises ValueError, whose text says what is expected."""
+    help: str
+    flag: bool = False
+    """Takes no value on the command line."""
+    short: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The attribute of the options."""
+        return self.name.replace("-", "_")
+
+
+def _integer(least: int, most: int) -> Callable[[Any], int]:
+    expected = f"a whole number from {least} to {most}"
+
+    def read(value: Any) -> int:
+        if isinstance(value, str):
+            try:
+                value = int(value)
+            except ValueError:
+                raise ValueError(expected) from None
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ValueError(expected)
+        return value
+
+    return read
+
+
+def _seconds(least: float, most: float) -> Callable[[Any], float]:
+    expected = f"a number of seconds from {least:g} to {most:g}"
+
+    def read(value: Any) -> float:
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                raise ValueError(expected) from None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            raise ValueError(expected)
+        return float(value)
+
+    return read
+
+
+def _text(expected: str, most: int, *, least: int = 1) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or not least <= len(value.encode()) <= most or not value.isprintable():
+            raise ValueError(expected)
+        return value
+
+    return read
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("true or false")
+
+
+def _path(value: Any) -> Path:
+    if isinstance(value, str) and value and "\0" not in value:
+        return Path(value).expanduser()
+    raise ValueError("a path")
+
+
+def address(value: Any) -> tuple[str, int]:
+    """`host:port`, `[v6 address]:port`, or a host alone (then the default port). Raises ValueError."""
+    expected = 'host:port, as in "127.0.0.1:7400"'
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(expected)
+    text = value.strip()
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError(expected)
+        port = rest[1:]
+    else:
+        host, _, port = text.partition(":")
+    if not host or ":" in port:
+        raise ValueError(expected)
+    try:
+        number = int(port) if port else DEFAULT_PORT
+    except ValueError:
+        raise ValueError(expected) from None
+    if not 1 <= number <= 65535:
+        raise ValueError(expected)
+    return host, number
+
+
+def _server_id(value: Any) -> int:
+    if isinstance(value, str):
+        value = value.removeprefix("server_")
+    return _integer(0, SERVERS_MAX)(value)
+
+
+_HOST = _text("a host name or address", HOST_BYTES_MAX)
+_NAME = _text(f"a name of 1 to {CLUSTER_NAME_BYTES_MAX} bytes", CLUSTER_NAME_BYTES_MAX)
+_ANY_NAME = _text(f"a name of at most {CLUSTER_NAME_BYTES_MAX} bytes", CLUSTER_NAME_BYTES_MAX, least=0)
+_PORT = _integer(0, 65535)
+
+SERVER_KNOBS = (
+    Knob("coordinator", address, "host:port of the coordinator [127.0.0.1:7400]", short="c"),
+    Knob("cluster", _ANY_NAME, "name of the cluster to join [whichever the coordinator has]"),
+    Knob("id", _server_id, "this server's id [0: the coordinator gives one]"),
+    Knob("host", _HOST, "address to listen on and to tell others [127.0.0.1]"),
+    Knob("port", _PORT, "port to listen on [0: a free one]", short="p"),
+    Knob("standby", _boolean, "wait to replace a failed server", flag=True),
+    Knob("data-dir", _path, "where dumps are written [.]"),
+    Knob("die-with-parent", _boolean, "end when the parent process or standard input ends", flag=True),
+)
+
+_COORDINATOR_KNOBS = (
+    Knob("cluster", _NAME, f"name of the cluster [{DEFAULT_CLUSTER}]"),
+    Knob("host", _HOST, "address to listen on [127.0.0.1]"),
+    Knob("port", _PORT, f"port to listen on, 0 for a free one [{DEFAULT_PORT}]", short="p"),
+    Knob("servers", _integer(1, SERVERS_MAX), "servers that form the cluster [3]", short="s"),
+    Knob("copies", _integer(1, COPIES_MAX), "copies of each shard [2]"),
+    Knob("min-copies", _integer(1, COPIES_MAX), "fewer copies than this refuse writes [1]"),
+    Knob("shards", _integer(1, SHARDS_MAX), f"shards [{SHARDS_PER_SERVER} for each server]"),
+    Knob("heartbeat", _seconds(0.02, 60), f"seconds between heartbeats [{HEARTBEAT_SECONDS}]"),
+    Knob(
+        "replace-after",
+        _seconds(0, 86400),
+        f"seconds until survivors take over a failed server's copies [{REPLACE_AFTER_SECONDS:g}]",
+    ),
+    Knob("base-dir", _path, "directory of the map store and the logs [.cluster]", short="b"),
+    Knob("ready-file", _path, "file to write when every shard is served"),
+    Knob("accept-loss", _boolean, "begin empty where a killed run took the data with it", flag=True),
+)
+COORDINATOR_KNOBS = (
+    *_COORDINATOR_KNOBS,
+    Knob("spawn", _boolean, "start local servers, and replace them when they fail", flag=True),
+)
+CLUSTER_KNOBS = _COORDINATOR_KNOBS
+
+
+def read_file(path: Path, knobs: tuple[Knob, ...]) -> dict[str, Any]:
+    """The values in a TOML file, checked, by key. Raises ConfigurationError."""
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: is not valid TOML: {error}") from error
+    by_name = {knob.name: knob for knob in knobs}
+    values = {}
+    for name, value in table.items():
+        knob = by_name.get(name)
+        if knob is None:
+            known = ", ".join(sorted(by_name))
+            raise ConfigurationError(f"{path}: {name}: there is no such key, expected one of {known}")
+        values[knob.key] = _checked(knob, value, f"{path}: {name}")
+    return values
+
+
+def read_flags(given: Mapping[str, Any], knobs: tuple[Knob, ...]) -> dict[str, Any]:
+    """The values given on the command line (None or False: not given), checked, by key.
+
+    Raises ConfigurationError.
+    """
+    values: dict[str, Any] = {}
+    for knob in knobs:
+        value = given.get(knob.name)
+        if knob.flag:
+            if value:
+                values[knob.key] = True
+        elif value is not None:
+            values[knob.key] = _checked(knob, value, f"--{knob.name}")
+    return values
+
+
+def _checked(knob: Knob, value: Any, where: str) -> Any:
+    try:
+        return knob.read(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: expected {error}, got {value!r}") from None
+
+
+def _values(given: Mapping[str, Any], knobs: tuple[Knob, ...], file: str | None) -> dict[str, Any]:
+    values = read_file(Path(file), knobs) if file else {}
+    values.update(read_flags(given, knobs))
+    return values
+
+
+def server_options(given: Mapping[str, Any], file: str | None = None) -> ServerOptions:
+    """Options of `server` from flags (by name) and perhaps a TOML file. Raises ConfigurationError."""
+    values = _values(given, SERVER_KNOBS, file)
+    if "id" in values:
+        values["server_id"] = values.pop("id")
+    return ServerOptions(**values)
+
+
+def coordinator_options(given: Mapping[str, Any], file: str | None = None) -> CoordinatorOptions:
+    """Options of `coordinator` from flags (by name) and perhaps a TOML file. Raises ConfigurationError."""
+    return _coordinator(_values(given, COORDINATOR_KNOBS, file))
+
+
+def cluster_options(given: Mapping[str, Any], file: str | None = None) -> CoordinatorOptions:
+    """Options of `cluster` from flags (by name) and perhaps a TOML file. Raises ConfigurationError."""
+    return attrs.evolve(_coordinator(_values(given, CLUSTER_KNOBS, file)), spawn=True, owns_servers=True)
+
+
+def _coordinator(values: dict[str, Any]) -> CoordinatorOptions:
+    if "heartbeat" in values:
+        values["heartbeat_seconds"] = values.pop("heartbeat")
+    if "replace_after" in values:
+        values["replace_after_seconds"] = values.pop("replace_after")
+    if "shards" not in values:
+        values["shards"] = min(SHARDS_PER_SERVER * values.get("servers", 3), SHARDS_MAX)
+    options = CoordinatorOptions(**values)
+    if options.copies > options.servers:
+        raise ConfigurationError(
+            f"copies: {options.copies} copies need as many servers, but servers is {options.servers}: "
+            "ask for fewer copies or more servers"
+        )
+    if options.min_copies > options.copies:
+        raise ConfigurationError(
+            f"min-copies: expected at most copies, which is {options.copies}, got {options.min_copies}"
+        )
+    return options

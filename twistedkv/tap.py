@@ -1,0 +1,118 @@
+"""`twistd twistedkv coordinator | server | cluster`: the options, and the service that they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.application import service
+from twisted.python import usage
+
+from twistedkv.clock import use_monotonic_clock
+from twistedkv.errors import ConfigurationError
+from twistedkv.service.config import (
+    CLUSTER_KNOBS,
+    COORDINATOR_KNOBS,
+    SERVER_KNOBS,
+    CoordinatorOptions,
+    Knob,
+    ServerOptions,
+    cluster_options,
+    coordinator_options,
+    server_options,
+)
+
+
+class _KnobOptions(usage.Options):
+    """Flags made of a table of knobs, and `--config FILE`."""
+
+    knobs: tuple[Knob, ...] = ()
+    read: Callable[[Mapping[str, Any], str | None], Any]
+    chosen: Any = None
+    """The checked options, once parsed."""
+
+    def __init__(self) -> None:
+        self.optParameters = [
+            [knob.name, knob.short, None, knob.help] for knob in self.knobs if not knob.flag
+        ]
+        self.optParameters.append(["config", "f", None, "TOML file with these options; flags win over it"])
+        self.optFlags = [[knob.name, knob.short, knob.help] for knob in self.knobs if knob.flag]
+        super().__init__()
+
+    def postOptions(self) -> None:
+        """Check what was given. Ends the program with one sentence when it is wrong."""
+        try:
+            self.chosen = type(self).read(self, self["config"])
+        except ConfigurationError as error:
+            raise SystemExit(f"twistedkv: {error}") from None
+
+
+class CoordinatorCommand(_KnobOptions):
+    """Options of `coordinator`."""
+
+    synopsis = "[options]"
+    longdesc = "The coordinator alone: servers are started elsewhere, or here with --spawn, and outlive it."
+    knobs = COORDINATOR_KNOBS
+    read = staticmethod(coordinator_options)
+
+
+class ServerCommand(_KnobOptions):
+    """Options of `server`."""
+
+    synopsis = "[options]"
+    longdesc = "A server: holds copies of shards. Joins the cluster of its coordinator."
+    knobs = SERVER_KNOBS
+    read = staticmethod(server_options)
+
+
+class ClusterCommand(_KnobOptions):
+    """Options of `cluster`."""
+
+    synopsis = "[options]"
+    longdesc = "A coordinator and its servers on this machine, in one command. All of it ends with it."
+    knobs = CLUSTER_KNOBS
+    read = staticmethod(cluster_options)
+
+
+class Options(usage.Options):
+    """`twistd twistedkv`."""
+
+    synopsis = "coordinator | server | cluster [options]"
+    subCommands = (
+        ("coordinator", None, CoordinatorCommand, "Keep the map, watch the servers, heal what fails"),
+        ("server", None, ServerCommand, "Hold copies of shards"),
+        ("cluster", None, ClusterCommand, "A coordinator and local servers, for one machine"),
+    )
+
+    def postOptions(self) -> None:
+        """One of the subcommands has to be named."""
+        if self.subCommand is None:
+            raise usage.UsageError("say which daemon is wanted: coordinator, server or cluster")
+
+
+def makeService(options: Options) -> service.IService:
+    """The service that twistd is to run."""
+    from twisted.internet import reactor
+
+    use_monotonic_clock(reactor)
+    chosen = options.subOptions.chosen
+    if options.subCommand == "server":
+        return _server(reactor, chosen)
+    return _coordinator(reactor, chosen)
+
+
+def _server(reactor: Any, options: ServerOptions) -> service.IService:
+    from twistedkv.service.server import ServerService
+
+    if options.die_with_parent:
+        from twistedkv.service.parent import bind_to_parent
+
+        bind_to_parent()
+    return ServerService(reactor, options)
+
+
+def _coordinator(reactor: Any, options: CoordinatorOptions) -> service.IService:
+    from twistedkv.service.cluster import ClusterService
+    from twistedkv.service.coordinator import CoordinatorService
+
+    return (ClusterService if options.owns_servers else CoordinatorService)(reactor, options)
