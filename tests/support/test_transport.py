@@ -142,9 +142,7 @@ def test_endpoints_connect_over_it() -> None:
 def test_nobody_listening_is_a_refusal() -> None:
     network = MemoryNetwork()
     failures: list[Any] = []
-    HostnameEndpoint(network, "127.0.0.1", 9).connect(Factory.forProtocol(Recorder)).addErrback(
-        failures.append
-    )
+    HostnameEndpoint(network, "127.0.0.1", 9).connect(Factory.forProtocol(Recorder)).addErrback(failures.append)
     network.pump_seconds(1)
     with pytest.raises(ConnectionRefusedError):
         failures[0].raiseException()

@@ -234,9 +234,7 @@ class MemoryNetwork(Clock):
     `pieces` gives the size of the next piece to deliver (None: all that waits); by default all.
     """
 
-    def __init__(
-        self, pieces: Callable[[], int | None] = lambda: None, buffer_bytes: int = BUFFER_BYTES
-    ) -> None:
+    def __init__(self, pieces: Callable[[], int | None] = lambda: None, buffer_bytes: int = BUFFER_BYTES) -> None:
         super().__init__()
         self.nameResolver = _Resolver()
         self.ports: dict[tuple[str, int], MemoryPort] = {}
@@ -272,10 +270,7 @@ class MemoryNetwork(Clock):
         self._next_port += 1
         here = IPv4Address("TCP", "127.0.0.1", self._next_port)
         there = IPv4Address("TCP", "127.0.0.1", 1)
-        ends = [
-            MemoryTransport(a, b, buffer_bytes or self._buffer_bytes)
-            for a, b in ((here, there), (there, here))
-        ]
+        ends = [MemoryTransport(a, b, buffer_bytes or self._buffer_bytes) for a, b in ((here, there), (there, here))]
         ends[0].other, ends[1].other = ends[1], ends[0]
         self.transports.extend(ends)
         ends[0].protocol, ends[1].protocol = connecting, accepting

@@ -1,0 +1,486 @@
+"""One message of each type, and its frame in hex as written out by hand from docs/protocol.md.
+
+The same hex stands in docs/protocol.md (`tests/test_protocol_doc.py` compares them). Spaces part the fields.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
+from twistedkv.messages.client import (
+    Cas,
+    Delete,
+    Get,
+    Incr,
+    MapRequest,
+    MapUpdate,
+    Noop,
+    Put,
+    Result,
+    Scan,
+    ScanItem,
+    ScanPage,
+    Verify,
+)
+from twistedkv.messages.coordinator import (
+    AdminReply,
+    AdminRequest,
+    DumpPrimary,
+    DumpSecondary,
+    FillReport,
+    Heartbeat,
+    Leaving,
+    Relinquished,
+    Remove,
+    ReplicaRole,
+    Seal,
+    Sealed,
+    ShardReport,
+    Shutdown,
+    Started,
+    StartedReply,
+    SwitchPrimary,
+    UpdatedPrimary,
+    UpdatedSecondary,
+    UpdatePrimary,
+    UpdatePrimaryFailed,
+    UpdateSecondary,
+    UpdateSecondaryFailed,
+)
+from twistedkv.messages.hello import Hello, HelloReply, Role
+from twistedkv.messages.peer import (
+    Ack,
+    BeginFill,
+    Configure,
+    FillAck,
+    FillChunk,
+    FillEnd,
+    FillSessions,
+    Refusal,
+    RefusedSection,
+    Replicate,
+    Section,
+)
+from twistedkv.wire import client, coordinator, peer
+from twistedkv.wire.fields import Layout
+from twistedkv.wire.shared import HELLO, HELLO_REPLY, HELLO_REPLY_TYPE, HELLO_TYPE
+
+STORE_A = bytes.fromhex("a0a1a2a3a4a5a6a7a8a9aaabacadaeaf")
+STORE_B = bytes.fromhex("b0b1b2b3b4b5b6b7b8b9babbbcbdbebf")
+STORE_C = bytes.fromhex("c0c1c2c3c4c5c6c7c8c9cacbcccdcecf")
+
+CONFIGURATION = Configuration(
+    shard=3,
+    first_slot=4096,
+    last_slot=5460,
+    epoch=7,
+    birth=1,
+    primary=Member(2, STORE_B),
+    secondaries=(Member(1, STORE_A),),
+    learners=(Member(3, STORE_C),),
+    released=True,
+    lost=False,
+    preferred=(2, 3),
+)
+
+REPORT = ShardReport(shard=3, epoch=7, role=ReplicaRole.SECONDARY, last=0x1C0000000028, commit=40)
+
+LAYOUTS: dict[tuple[str, int], Layout[Any]] = {
+    ("opening", HELLO_TYPE): HELLO,
+    ("opening", HELLO_REPLY_TYPE): HELLO_REPLY,
+}
+"""Every layout of a message, by family and type number."""
+for _family in (client.FAMILY, peer.FAMILY, coordinator.FAMILY):
+    LAYOUTS.update(((_family.name, number), layout) for number, layout in _family.layouts.items())
+
+
+@attrs.frozen
+class Example:
+    """A message, and the frame that carries it."""
+
+    family: str
+    name: str
+    """As docs/protocol.md and the constants of `twistedkv.wire` have it."""
+    message: Any
+    hex: str
+    request_id: int = 0
+    flags: int = 0
+
+    @property
+    def frame(self) -> bytes:
+        """The whole frame."""
+        return bytes.fromhex(self.hex)
+
+    @property
+    def type_number(self) -> int:
+        """The message type: third byte of the frame."""
+        return self.frame[2]
+
+    @property
+    def layout(self) -> Layout[Any]:
+        """How the body is laid out."""
+        return LAYOUTS[self.family, self.type_number]
+
+
+EXAMPLES = [
+    Example(
+        "opening",
+        "HELLO",
+        Hello(version_min=1, version_max=1, role=Role.CLIENT, cluster="demo", server_id=0, identity=STORE_C),
+        "54 01 01 00 00000000 0000001a  01 01 01 04 64656d6f 0000 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf",
+    ),
+    Example(
+        "opening",
+        "HELLO_REPLY",
+        HelloReply(status=0, version=1, cluster="demo", server_id=2, identity=STORE_B, text=""),
+        "54 01 02 00 00000000 0000001b  00 01 04 64656d6f 0002 b0b1b2b3b4b5b6b7b8b9babbbcbdbebf 0000",
+    ),
+    Example(
+        "client",
+        "NOOP",
+        Noop(),
+        "54 01 10 00 00000001 00000000",
+        request_id=1,
+    ),
+    Example(
+        "client",
+        "GET",
+        Get(key=b"colour"),
+        "54 01 11 00 00000002 00000006  636f6c6f7572",
+        request_id=2,
+    ),
+    Example(
+        "client",
+        "PUT",
+        Put(number=5, oldest=4, since=0x180000000009, key=b"colour", value=b"green"),
+        "54 01 12 00 00000003 00000025  0000000000000005 0000000000000004 0000180000000009 0006 "
+        "636f6c6f7572 677265656e",
+        request_id=3,
+    ),
+    Example(
+        "client",
+        "DELETE",
+        Delete(number=6, oldest=6, since=0, key=b"colour"),
+        "54 01 13 01 00000004 0000001e  0000000000000006 0000000000000006 0000000000000000 636f6c6f7572",
+        request_id=4,
+        flags=1,
+    ),
+    Example(
+        "client",
+        "CAS",
+        Cas(number=7, oldest=7, since=0x18000000000A, expected=0x18000000000A, key=b"colour", value=b"red"),
+        "54 01 14 00 00000005 0000002b  0000000000000007 0000000000000007 000018000000000a "
+        "000018000000000a 0006 636f6c6f7572 726564",
+        request_id=5,
+    ),
+    Example(
+        "client",
+        "INCR",
+        Incr(number=8, oldest=8, since=0, delta=-2, key=b"stock"),
+        "54 01 15 00 00000006 00000025  0000000000000008 0000000000000008 0000000000000000 fffffffffffffffe 73746f636b",
+        request_id=6,
+    ),
+    Example(
+        "client",
+        "VERIFY",
+        Verify(key=b"colour"),
+        "54 01 16 00 00000007 00000006  636f6c6f7572",
+        request_id=7,
+    ),
+    Example(
+        "client",
+        "SCAN",
+        Scan(slot=4096, after=b"a", count=100, prefix=b"user:", values=True),
+        "54 01 17 00 00000008 00000011  1000 0001 61 00000064 0005 757365723a 01",
+        request_id=8,
+    ),
+    Example(
+        "client",
+        "CONFIG_REQ",
+        MapRequest(subscribe=True),
+        "54 01 18 00 00000009 00000001  01",
+        request_id=9,
+    ),
+    Example(
+        "client",
+        "RESULT",
+        Result(status=0, version=0x18000000000A, value=b"green"),
+        "54 01 20 00 00000002 0000000e  00 000018000000000a 677265656e",
+        request_id=2,
+    ),
+    Example(
+        "client",
+        "SCAN_PAGE",
+        ScanPage(
+            next_slot=4100,
+            next_after=b"",
+            items=[ScanItem(key=b"user:7", version=0x18000000000B, value=b"Ann")],
+        ),
+        "54 01 21 00 00000008 0000001f  1004 0000 00000001 0006 757365723a37 000018000000000b 00000003 416e6e",
+        request_id=8,
+    ),
+    Example(
+        "client",
+        "CONFIG_RESP",
+        MapUpdate(
+            map=ClusterMap(
+                cluster="demo",
+                version=12,
+                copies=2,
+                min_copies=1,
+                heartbeat_ms=200,
+                servers=MappingProxyType({1: Server(1, STORE_A, "127.0.0.1", 40001, ServerState.ACTIVE, 4711)}),
+                shards=(
+                    Configuration(
+                        shard=0,
+                        first_slot=0,
+                        last_slot=16383,
+                        epoch=1,
+                        birth=1,
+                        primary=Member(1, STORE_A),
+                        secondaries=(),
+                        learners=(),
+                        released=False,
+                        lost=False,
+                        preferred=(1,),
+                    ),
+                ),
+            )
+        ),
+        "54 01 22 00 00000009 00000061  04 64656d6f 000000000000000c 02 01 000000c8 0001 0001 "
+        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 09 3132372e302e302e31 9c41 01 00001267 0001 0000 0000 3fff "
+        "00000001 00000001 0001 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 00 00 00 00 01 0001",
+        request_id=9,
+    ),
+    Example(
+        "peer",
+        "CONFIGURE",
+        Configure(configuration=CONFIGURATION),
+        "54 01 80 00 00000000 0000004d  0003 1000 1554 00000007 00000001 0002 "
+        "b0b1b2b3b4b5b6b7b8b9babbbcbdbebf 01 0001 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 01 0003 "
+        "c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 01 00 02 0002 0003",
+    ),
+    Example(
+        "peer",
+        "REPLICATE",
+        Replicate(
+            number=17,
+            sections=[
+                Section(shard=3, epoch=7, commit=40, first=41, count=1, entries=b"\x01\x02\x03"),
+                Section(shard=4, epoch=2, commit=9, first=10, count=0, entries=b""),
+            ],
+        ),
+        "54 01 81 00 00000000 00000049  0000000000000011 0002 0003 00000007 0000000000000028 "
+        "0000000000000029 00000001 00000003 010203 0004 00000002 0000000000000009 000000000000000a "
+        "00000000 00000000",
+    ),
+    Example(
+        "peer",
+        "ACK",
+        Ack(number=17, refused=[RefusedSection(shard=4, refusal=Refusal.OLD_EPOCH, epoch=3, last=9)]),
+        "54 01 82 00 00000000 00000019  0000000000000011 0001 0004 01 00000003 0000000000000009",
+    ),
+    Example(
+        "peer",
+        "BEGIN_FILL",
+        BeginFill(shard=3, epoch=7, fill=1, start=0x1C0000000028),
+        "54 01 83 00 00000000 00000012  0003 00000007 00000001 00001c0000000028",
+    ),
+    Example(
+        "peer",
+        "FILL_CHUNK",
+        FillChunk(
+            shard=3,
+            fill=1,
+            number=1,
+            count=1,
+            records=bytes.fromhex("1000 0001 0000000a 6b 00001c0000000028 00 76"),
+        ),
+        "54 01 84 00 00000000 00000021  0003 00000001 00000001 00000001 100000010000000a6b00001c00000000280076",
+    ),
+    Example(
+        "peer",
+        "FILL_SESSIONS",
+        FillSessions(shard=3, fill=1, number=2, sessions=b"\x00\x01"),
+        "54 01 85 00 00000000 0000000c  0003 00000001 00000002 0001",
+    ),
+    Example(
+        "peer",
+        "FILL_END",
+        FillEnd(shard=3, fill=1, number=3),
+        "54 01 86 00 00000000 0000000a  0003 00000001 00000003",
+    ),
+    Example(
+        "peer",
+        "FILL_ACK",
+        FillAck(shard=3, fill=1, number=3, refused=False),
+        "54 01 87 00 00000000 0000000b  0003 00000001 00000003 00",
+    ),
+    Example(
+        "coordinator",
+        "STARTED",
+        Started(
+            server_id=0,
+            store_id=STORE_A,
+            host="127.0.0.1",
+            port=40001,
+            pid=4711,
+            standby=False,
+            reports=[REPORT],
+        ),
+        "54 01 40 00 00000001 0000003c  0000 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 09 3132372e302e302e31 "
+        "9c41 00001267 00 0001 0003 00000007 02 00001c0000000028 0000000000000028",
+        request_id=1,
+    ),
+    Example(
+        "coordinator",
+        "STARTED_REPLY",
+        StartedReply(status=0, server_id=1, heartbeat_ms=200, text=""),
+        "54 01 41 00 00000001 00000009  00 0001 000000c8 0000",
+        request_id=1,
+    ),
+    Example(
+        "coordinator",
+        "HEARTBEAT",
+        Heartbeat(
+            server_id=1,
+            store_id=STORE_A,
+            beat=99,
+            map_version=12,
+            keys=1000,
+            bytes_stored=125000,
+            reports=[REPORT],
+            fills=[FillReport(shard=3, learner=Member(3, STORE_C), records=500, records_total=1000, bytes_sent=62500)],
+        ),
+        "54 01 42 00 00000000 00000079  0001 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 0000000000000063 "
+        "000000000000000c 00000000000003e8 000000000001e848 0001 0003 00000007 02 00001c0000000028 "
+        "0000000000000028 0001 0003 0003 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 00000000000001f4 "
+        "00000000000003e8 000000000000f424",
+    ),
+    Example(
+        "coordinator",
+        "UPDATED_PRIMARY",
+        UpdatedPrimary(shard=3, epoch=7, learner=Member(3, STORE_C)),
+        "54 01 43 00 00000000 00000018  0003 00000007 0003 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf",
+    ),
+    Example(
+        "coordinator",
+        "UPDATE_PRIMARY_FAILED",
+        UpdatePrimaryFailed(shard=3, epoch=7, learner=Member(3, STORE_C), reason="no route"),
+        "54 01 44 00 00000000 00000022  0003 00000007 0003 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 0008 6e6f20726f757465",
+    ),
+    Example(
+        "coordinator",
+        "UPDATED_SECONDARY",
+        UpdatedSecondary(shard=3, epoch=7, learner=Member(3, STORE_C)),
+        "54 01 45 00 00000000 00000018  0003 00000007 0003 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf",
+    ),
+    Example(
+        "coordinator",
+        "UPDATE_SECONDARY_FAILED",
+        UpdateSecondaryFailed(shard=3, epoch=7, learner=Member(3, STORE_C), reason="no route"),
+        "54 01 46 00 00000000 00000022  0003 00000007 0003 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 0008 6e6f20726f757465",
+    ),
+    Example(
+        "coordinator",
+        "REMOVE",
+        Remove(shard=3, epoch=7, member=Member(1, STORE_A), reason="silent"),
+        "54 01 47 00 00000000 00000020  0003 00000007 0001 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 0006 73696c656e74",
+    ),
+    Example(
+        "coordinator",
+        "LEAVING",
+        Leaving(server_id=1),
+        "54 01 48 00 00000002 00000002  0001",
+        request_id=2,
+    ),
+    Example(
+        "coordinator",
+        "SEALED",
+        Sealed(shard=3, epoch=8, last=0x1C0000000028, holds=True),
+        "54 01 49 00 00000003 0000000f  0003 00000008 00001c0000000028 01",
+        request_id=3,
+    ),
+    Example(
+        "coordinator",
+        "RELINQUISHED",
+        Relinquished(shard=3, epoch=8, last=0x1C0000000028),
+        "54 01 4a 00 00000004 0000000e  0003 00000008 00001c0000000028",
+        request_id=4,
+    ),
+    Example(
+        "coordinator",
+        "SEAL",
+        Seal(shard=3, epoch=8),
+        "54 01 50 00 00000003 00000006  0003 00000008",
+        request_id=3,
+    ),
+    Example(
+        "coordinator",
+        "UPDATE_PRIMARY",
+        UpdatePrimary(configuration=CONFIGURATION),
+        "54 01 51 00 00000000 0000004d  0003 1000 1554 00000007 00000001 0002 "
+        "b0b1b2b3b4b5b6b7b8b9babbbcbdbebf 01 0001 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 01 0003 "
+        "c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 01 00 02 0002 0003",
+    ),
+    Example(
+        "coordinator",
+        "UPDATE_SECONDARY",
+        UpdateSecondary(configuration=CONFIGURATION),
+        "54 01 52 00 00000000 0000004d  0003 1000 1554 00000007 00000001 0002 "
+        "b0b1b2b3b4b5b6b7b8b9babbbcbdbebf 01 0001 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 01 0003 "
+        "c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 01 00 02 0002 0003",
+    ),
+    Example(
+        "coordinator",
+        "SWITCH_PRIMARY",
+        SwitchPrimary(shard=3, epoch=8, target=3),
+        "54 01 53 00 00000004 00000008  0003 00000008 0003",
+        request_id=4,
+    ),
+    Example(
+        "coordinator",
+        "SHUTDOWN",
+        Shutdown(),
+        "54 01 54 00 00000000 00000000",
+    ),
+    Example(
+        "coordinator",
+        "DUMP_PRIMARY",
+        DumpPrimary(),
+        "54 01 55 00 00000005 00000000",
+        request_id=5,
+    ),
+    Example(
+        "coordinator",
+        "DUMP_SECONDARY",
+        DumpSecondary(),
+        "54 01 56 00 00000006 00000000",
+        request_id=6,
+    ),
+    Example(
+        "coordinator",
+        "ADMIN",
+        AdminRequest(json=b'{"command": "status"}'),
+        "54 01 60 00 00000007 00000019  00000015 7b22636f6d6d616e64223a2022737461747573227d",
+        request_id=7,
+    ),
+    Example(
+        "coordinator",
+        "ADMIN_REPLY",
+        AdminReply(status=0, json=b"{}"),
+        "54 01 61 00 00000007 00000007  00 00000002 7b7d",
+        request_id=7,
+    ),
+    Example(
+        "coordinator",
+        "RESULT",
+        Result(status=0, version=0, value=b""),
+        "54 01 20 00 00000002 00000009  00 0000000000000000",
+        request_id=2,
+    ),
+]

@@ -1,0 +1,131 @@
+"""The client family: bounds of keys and values, and hand-written codecs that equal the tables."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.strategies import of_layout
+from twistedkv.errors import ProtocolError, Status
+from twistedkv.limits import KEY_BYTES_MAX, VALUE_BYTES_MAX
+from twistedkv.messages.client import Cas, Delete, Get, Incr, Noop, Put, Result, Verify
+from twistedkv.wire import client
+from twistedkv.wire.client import (
+    FAMILY,
+    decode_request,
+    decode_response,
+    encode_request,
+    result_frame,
+)
+from twistedkv.wire.frames import FrameDecoder, encode_frame
+
+REQUESTS = [number for number in FAMILY.layouts if number < client.RESULT]
+RESPONSES = [number for number in FAMILY.layouts if number >= client.RESULT]
+WITH_KEY = {
+    client.GET: Get,
+    client.PUT: lambda key: Put(1, 1, 0, key, b"v"),
+    client.DELETE: lambda key: Delete(1, 1, 0, key),
+    client.CAS: lambda key: Cas(1, 1, 0, 0, key, b"v"),
+    client.INCR: lambda key: Incr(1, 1, 0, 1, key),
+    client.VERIFY: Verify,
+}
+
+
+def has_good_key(request: Any) -> bool:
+    return len(getattr(request, "key", b"k")) > 0
+
+
+@pytest.mark.parametrize("number", REQUESTS)
+@given(data=st.data())
+def test_requests_equal_their_tables(number: int, data: st.DataObject) -> None:
+    layout = FAMILY.layouts[number]
+    request = data.draw(of_layout(layout).filter(has_good_key))
+    assert encode_request(request) == (number, layout.encode(request))
+    assert decode_request(number, layout.encode(request)) == request
+
+
+@pytest.mark.parametrize("number", RESPONSES)
+@given(data=st.data())
+def test_responses_equal_their_tables(number: int, data: st.DataObject) -> None:
+    layout = FAMILY.layouts[number]
+    response = data.draw(of_layout(layout))
+    assert decode_response(number, layout.encode(response)) == response
+
+
+@given(of_layout(FAMILY.layouts[client.RESULT]), st.integers(0, 0xFFFFFFFF))
+def test_a_result_frame_equals_its_table(result: Result, request_id: int) -> None:
+    frame = result_frame(request_id, result.status, result.version, result.value)
+    assert frame == encode_frame(client.RESULT, FAMILY.layouts[client.RESULT].encode(result), request_id)
+    assert FrameDecoder().feed(frame)[0][2] == request_id
+
+
+@given(st.integers(0, 255), st.binary(max_size=100))
+def test_garbage_gives_nothing_but_protocol_errors(number: int, body: bytes) -> None:
+    for decode in (decode_request, decode_response):
+        with contextlib.suppress(ProtocolError):
+            decode(number, body)
+
+
+@pytest.mark.parametrize("number", WITH_KEY)
+@pytest.mark.parametrize("size", [0, KEY_BYTES_MAX + 1])
+def test_a_key_out_of_bounds_is_refused(number: int, size: int) -> None:
+    # Written past the table, as a foreign client might do it.
+    body = FAMILY.layouts[number].encode(WITH_KEY[number](bytes(200)))
+    body = body.replace((200).to_bytes(2, "big") + bytes(200), size.to_bytes(2, "big") + bytes(size))
+    if bytes(200) in body:
+        body = body.replace(bytes(200), bytes(size))
+    with pytest.raises(ProtocolError):
+        decode_request(number, body)
+
+
+@pytest.mark.parametrize("number", WITH_KEY)
+@pytest.mark.parametrize("size", [1, KEY_BYTES_MAX])
+def test_the_shortest_and_the_longest_key_pass(number: int, size: int) -> None:
+    request = WITH_KEY[number](bytes(size))
+    assert decode_request(*encode_request(request)) == request
+
+
+@pytest.mark.parametrize("make", [lambda v: Put(1, 1, 0, b"k", v), lambda v: Cas(1, 1, 0, 0, b"k", v)])
+def test_the_largest_value_passes_and_a_larger_one_is_refused(make: Any) -> None:
+    largest = make(bytes(VALUE_BYTES_MAX))
+    assert decode_request(*encode_request(largest)) == largest
+    with pytest.raises(ProtocolError, match="at most"):
+        decode_request(*encode_request(make(bytes(VALUE_BYTES_MAX + 1))))
+
+
+@pytest.mark.parametrize("number", [0x00, 0x0F, 0x19, client.RESULT, 0x40, 0x81, 0xFF])
+def test_what_is_no_request_is_refused(number: int) -> None:
+    with pytest.raises(ProtocolError, match=f"0x{number:02x}"):
+        decode_request(number, b"")
+
+
+@pytest.mark.parametrize("number", [client.NOOP, client.PUT, 0x40])
+def test_what_is_no_answer_is_refused(number: int) -> None:
+    with pytest.raises(ProtocolError, match=f"0x{number:02x}"):
+        decode_response(number, b"")
+
+
+def test_a_put_that_ends_within_its_head_or_its_key_is_refused() -> None:
+    _, body = encode_request(Put(1, 1, 0, b"key", b""))
+    for end in range(len(body)):
+        with pytest.raises(ProtocolError):
+            decode_request(client.PUT, body[:end])
+
+
+def test_a_result_that_is_too_short_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="too short"):
+        decode_response(client.RESULT, bytes(8))
+
+
+def test_a_noop_has_no_body() -> None:
+    assert encode_request(Noop()) == (client.NOOP, b"")
+    with pytest.raises(ProtocolError):
+        decode_request(client.NOOP, b"x")
+
+
+def test_an_answer_to_a_write_has_the_size_that_the_documents_say() -> None:
+    assert len(result_frame(1, Status.SUCCESS, 5)) == 21
