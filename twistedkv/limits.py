@@ -25,7 +25,7 @@ SHARDS_MAX = SLOTS
 SHARDS_PER_SERVER = 4
 
 # Versions: (epoch, sequence) in 64 bits.
-SEQUENCE_BITS = 40
+SEQUENCE_BITS = 42
 SEQUENCE_MAX = (1 << SEQUENCE_BITS) - 1
 EPOCH_MAX = (1 << (64 - SEQUENCE_BITS)) - 1
 
@@ -46,8 +46,8 @@ UNACKNOWLEDGED_BYTES_MAX = 32 * 1024 * 1024
 PARKED_REQUESTS_MAX = 10_000
 """Per shard, while it has no serving primary; past it requests are answered NOT_PRIMARY_YET."""
 PARKED_SECONDS_MAX = 3.0
-CLIENT_OUTPUT_BYTES_MAX = 64 * 1024 * 1024
-"""A client that does not read its answers is cut off when so much of them waits."""
+CLIENT_OUTPUT_BYTES_MAX = 16 * 1024 * 1024
+"""Per client: with so much in answers waiting, its further requests are not executed until it has read them."""
 LOG_BYTES_MAX = 128 * 1024 * 1024
 """Per shard; a learner that is further behind has to begin its fill again."""
 

@@ -1,6 +1,6 @@
 """Versions and records: what is stored for a key, in one bytes object.
 
-A *version* is (epoch, sequence) packed in 64 bits: 24 bits of epoch, 40 bits of sequence. It grows with every update of
+A *version* is (epoch, sequence) packed in 64 bits: 22 bits of epoch, 42 bits of sequence. It grows with every update of
 a shard, so of two records for a key the one with the larger version is the newer one, everywhere.
 
 A *record* is `version u64, flags u8, value`: one bytes object and not a tuple, because a dict of tuples costs half as

@@ -129,7 +129,7 @@ class ScanPage:
     """Answer to Scan."""
 
     next_slot: int
-    """Where to go on; SLOTS when the shard's last slot has been listed."""
+    """Where to go on: the slot after the shard's last when all of it has been listed (SLOTS after the last shard)."""
     next_after: bytes
     items: list[ScanItem]
 

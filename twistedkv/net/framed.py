@@ -52,6 +52,7 @@ class HelloRefused(TwistedKVError):
 class Connection(TwistedProtocol):
     """Frames over a transport. `session` takes them, as soon as HELLO is through."""
 
+    transport: Any
     session: Session | None = None
     closed = False
     """Nothing is delivered or sent any more."""
@@ -220,9 +221,7 @@ class Acceptor(Factory):
 
 
 class _DialedConnection(Connection):
-    def __init__(
-        self, clock: Any, hello: Hello, make_session: Callable[[Connection, HelloReply], Session]
-    ) -> None:
+    def __init__(self, clock: Any, hello: Hello, make_session: Callable[[Connection, HelloReply], Session]) -> None:
         super().__init__(clock)
         self._hello = hello
         self._make_session = make_session
@@ -246,8 +245,13 @@ class _DialedConnection(Connection):
             self.close()
             return
         self.hello_done()
-        self.session = self._make_session(self, reply)
-        self._settle(self)
+        try:
+            self.session = self._make_session(self, reply)
+        except HelloRefused as refused:
+            self._settle(refused)
+            self.abort()
+        else:
+            self._settle(self)
 
     def _settle(self, outcome: Connection | Exception) -> None:
         ready, self.ready = self.ready, None
@@ -269,6 +273,7 @@ def dial(
 ) -> Deferred[Connection]:
     """Connect and say HELLO. Fires with the connection once its session is set.
 
+    `make_session` may raise HelloRefused when the other side is not the one that was meant.
     Fails with a Twisted connection error, ConnectionError, or HelloRefused. Cancelling aborts the attempt.
     """
     protocols: list[_DialedConnection] = []

@@ -1,0 +1,129 @@
+"""How far each other copy is, and what is on its way to it: the primary's view.
+
+A `Follower` is one copy of one shard; a `PeerLink` is one other server, with the frames of all shards. An
+acknowledgement names a frame, not a shard: frames are applied in order on one connection, so one number acknowledges
+every section of every frame up to it, save those that it lists as refused.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import attrs
+
+from twistedkv.clustermap import Member
+from twistedkv.messages.peer import Ack, RefusedSection, Replicate, Section
+
+if TYPE_CHECKING:
+    from twistedkv.core.replica import Replica
+
+
+class Follower:
+    """One other copy of a shard, as its primary sees it."""
+
+    __slots__ = (
+        "acked",
+        "complete_at",
+        "configured",
+        "counted",
+        "fill",
+        "heard_at",
+        "joined",
+        "lease_from",
+        "learner",
+        "link",
+        "member",
+        "sent",
+        "stalled",
+    )
+
+    def __init__(self, member: Member, link: PeerLink, *, learner: bool, counted: bool, sent: int, now: float) -> None:
+        self.member = member
+        self.link = link
+        self.learner = learner
+        self.counted = counted
+        """Whether commits and leases wait for it. Invariant: true for every member, and for a learner from before
+        the coordinator is asked to add it until a configuration without it is seen (I10)."""
+        self.acked = 0
+        """Everything up to this sequence is in its store. 0: not heard yet."""
+        self.sent = sent
+        """Everything up to this sequence was given to the link. Invariant: acked <= sent, unless a resend began."""
+        self.configured = 0
+        """Epoch of the newest configuration sent on the connection as it is now."""
+        self.lease_from = 0.0
+        """Send time of the newest frame that it acknowledged."""
+        self.heard_at = now
+        self.stalled = False
+        """It refused; nothing is sent until the next beat."""
+        self.fill = 0
+        """Number of the fill under way; 0: none."""
+        self.joined = False
+        """The learner has begun the fill, so records may be streamed."""
+        self.complete_at = 0
+        """Sequence it has to acknowledge before it may be added, once its fill has ended; 0: not ended."""
+
+    def rewind(self) -> None:
+        """Begin again after what was acknowledged: the connection is new, or it missed something."""
+        self.sent = max(self.acked, 0)
+        self.configured = 0
+
+
+@attrs.define
+class _FrameInFlight:
+    number: int
+    sent_at: float
+    size: int
+    covers: list[tuple[Replica, Follower, int]]
+    """(replica, follower, sequence up to which the frame brings it)."""
+
+
+class PeerLink:
+    """What goes to one other server (with the data it has now), over all shards."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.connected = False
+        self.unacknowledged_bytes = 0
+        self._number = 0
+        """Of the last frame. Never reused, not over reconnects either: a late ack must not confirm a newer frame."""
+        self._in_flight: deque[_FrameInFlight] = deque()
+
+    def frame(
+        self, sections: list[Section], covers: list[tuple[Replica, Follower, int]], size: int, now: float
+    ) -> Replicate:
+        """Number a frame and remember it until it is acknowledged."""
+        self._number += 1
+        self._in_flight.append(_FrameInFlight(self._number, now, size, covers))
+        self.unacknowledged_bytes += size
+        return Replicate(self._number, sections)
+
+    def acknowledged(self, ack: Ack, now: float) -> list[tuple[Replica, Follower, RefusedSection]]:
+        """Advance the followers that the frames up to this one cover. Returns what was refused, once for each shard.
+
+        A shard that was refused in any of these frames is not advanced by any of them.
+        """
+        refused = {section.shard: section for section in ack.refused}
+        answers: dict[int, tuple[Replica, Follower, RefusedSection]] = {}
+        advanced: dict[int, tuple[Replica, Follower]] = {}
+        while self._in_flight and self._in_flight[0].number <= ack.number:
+            frame = self._in_flight.popleft()
+            self.unacknowledged_bytes -= frame.size
+            for replica, follower, upto in frame.covers:
+                follower.heard_at = now
+                if refused and replica.shard in refused:
+                    answers[replica.shard] = (replica, follower, refused[replica.shard])
+                    continue
+                if upto > follower.acked:
+                    follower.acked = upto
+                follower.lease_from = frame.sent_at
+                advanced[replica.shard] = (replica, follower)
+        for replica, follower in advanced.values():
+            replica.follower_advanced(follower, now)
+        return list(answers.values())
+
+    def lost(self) -> None:
+        """The connection is gone, and with it what was not acknowledged."""
+        self.connected = False
+        self._in_flight.clear()
+        self.unacknowledged_bytes = 0

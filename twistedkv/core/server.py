@@ -1,0 +1,369 @@
+"""All the replicas of one server, and what passes between it and the others, a reactor turn at a time.
+
+Everything that arrives in a turn changes replicas and fills the outbox; `flush` then makes one REPLICATE frame for each
+peer, over all shards, and hands out the answers to clients. The unit of work is the turn, never a request.
+
+The order within a flush is what safety needs from the rim: answers are only ever given for what is committed, so they
+may be written in any order with the frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+
+from twistedkv.clustermap import ClusterMap, Member
+from twistedkv.core.lease import Timing
+from twistedkv.core.mailbox import Mailbox, Outbox
+from twistedkv.core.progress import Follower, PeerLink
+from twistedkv.core.replica import Replica
+from twistedkv.core.transfer import FillMessage, FillSource, receive_fill
+from twistedkv.errors import ProtocolError, Status
+from twistedkv.limits import CLIENT_OUTPUT_BYTES_MAX, REPLICATE_BYTES_TARGET, UNACKNOWLEDGED_BYTES_MAX
+from twistedkv.messages.client import MapRequest, MapUpdate, Noop, Scan, Verify
+from twistedkv.messages.coordinator import (
+    FillReport,
+    Heartbeat,
+    ReplicaRole,
+    Seal,
+    Sealed,
+    ShardReport,
+    SwitchPrimary,
+    UpdatePrimary,
+    UpdateSecondary,
+)
+from twistedkv.messages.peer import Ack, BeginFill, Configure, FillAck, RefusedSection, Refusal, Replicate, Section
+from twistedkv.records import is_tombstone, record_value, record_version
+from twistedkv.slots import slot_of
+from twistedkv.wire.client import CONFIG_RESP, FAMILY, Request, decode_request, result_frame
+from twistedkv.wire.frames import Frame, encode_frame
+
+if TYPE_CHECKING:
+    from twistedkv.storage.interface import Store
+
+PeerMessage = Configure | BeginFill | Replicate
+
+
+@attrs.define
+class Turn:
+    """What the rim has to write at the end of a turn."""
+
+    mailboxes: list[Mailbox]
+    """Clients with answers; the rim empties each mailbox."""
+    frames: list[tuple[PeerLink, list[PeerMessage]]]
+    """For each peer its messages, in this order."""
+    to_coordinator: list[tuple[object, int]]
+    """(message, request id that it answers or 0); a str is the reason why a request failed."""
+
+
+class ServerCore:
+    """The state of one server. `now` and `clock` are seconds of the same monotonic clock.
+
+    `clock` is asked only for the read rule, which needs the time after the value was read.
+    """
+
+    def __init__(self, me: Member, store: Store, timing: Timing, clock: Callable[[], float]) -> None:
+        self.me = me
+        self.store = store
+        self.timing = timing
+        self.map = ClusterMap.empty()
+        self.replicas: dict[int, Replica] = {}
+        self.peers: dict[Member, PeerLink] = {}
+        """Everybody that this server has something to send to, connected or not."""
+        self.fills: dict[tuple[int, Member], FillSource] = {}
+        """Fills that this server sends, by shard and learner."""
+        self.outbox = Outbox()
+        self._clock = clock
+        self._by_slot: list[Replica] = []
+        self._beat = 0
+        self._last_tick: float | None = None
+        self._last_beat = 0.0
+
+    # Clients.
+
+    def requests(self, mailbox: Mailbox, frames: list[Frame]) -> int:
+        """Execute what one read from a client brought, in order, and return how many of the frames that were.
+
+        They are fewer than all when the answers have become too large; go on when the client has read them.
+        A malformed or unknown request is answered INVALID_REQUEST or UNSUPPORTED; the frames around it are unharmed.
+        """
+        by_slot = self._by_slot
+        for done, (message_type, flags, request_id, body) in enumerate(frames):
+            if mailbox.size > CLIENT_OUTPUT_BYTES_MAX:
+                return done
+            try:
+                request = decode_request(message_type, body)
+            except ProtocolError as error:
+                known = message_type in FAMILY.layouts
+                status = Status.INVALID_REQUEST if known else Status.UNSUPPORTED
+                self.outbox.answer(mailbox, result_frame(request_id, int(status), 0, str(error).encode()))
+                continue
+            if isinstance(request, Noop | MapRequest | Verify):
+                self.outbox.answer(mailbox, self._answer_at_once(request, request_id))
+                continue
+            if not by_slot:
+                text = b"this server has not heard of the cluster's shards yet"
+                self.outbox.answer(mailbox, result_frame(request_id, int(Status.NOT_PRIMARY_YET), 0, text))
+                continue
+            slot = request.slot if isinstance(request, Scan) else slot_of(request.key)
+            if slot >= len(by_slot):
+                text = f"slot {slot} does not exist".encode()
+                self.outbox.answer(mailbox, result_frame(request_id, int(Status.INVALID_REQUEST), 0, text))
+                continue
+            by_slot[slot].serving.request(mailbox, request_id, flags, request, slot)
+        return len(frames)
+
+    def _answer_at_once(self, request: Request, request_id: int) -> bytes:
+        if isinstance(request, MapRequest):
+            return encode_frame(CONFIG_RESP, FAMILY.layouts[CONFIG_RESP].encode(MapUpdate(self.map)), request_id)
+        if isinstance(request, Verify):
+            return self._verify(request.key, request_id)
+        return result_frame(request_id, int(Status.SUCCESS))
+
+    def _verify(self, key: bytes, request_id: int) -> bytes:
+        slot = slot_of(key)
+        if not self._by_slot or not self._by_slot[slot].complete:
+            return result_frame(request_id, int(Status.WRONG_SERVER), self.map.version)
+        record = self.store.get(slot, key)
+        if record is None or is_tombstone(record):
+            return result_frame(request_id, int(Status.KEY_NOT_FOUND))
+        return result_frame(request_id, int(Status.SUCCESS), record_version(record), record_value(record))
+
+    @property
+    def pressed(self) -> bool:
+        """Whether clients must not be read: some peer has too much to acknowledge already."""
+        return any(link.unacknowledged_bytes > UNACKNOWLEDGED_BYTES_MAX for link in self.peers.values())
+
+    # The coordinator.
+
+    def map_received(self, update: ClusterMap, now: float) -> None:
+        """A newer map, or a part of one: adopt the configurations that concern this server."""
+        known = {shard.shard: shard.epoch for shard in self.map.shards}
+        self.map = self.map.merged(update)
+        for configuration in self.map.shards:
+            shard = configuration.shard
+            replica = self.replicas.get(shard)
+            if replica is None:
+                replica = self.replicas[shard] = Replica(
+                    shard, self.me, self.store, self.timing, self.outbox, self._link_to, self._clock
+                )
+            replica.serving.map_version = self.map.version
+            replica.serving.min_copies = self.map.min_copies
+            if known.get(shard, 0) < configuration.epoch:
+                replica.configure(configuration, now)
+        if len(self._by_slot) == 0 and self.map.shards:
+            self._by_slot = [self.replicas[shard] for shard in self.map.slot_table()]
+        self._forget_unneeded()
+
+    def update(self, message: UpdatePrimary | UpdateSecondary, now: float) -> None:
+        """Fill the learner of this configuration."""
+        self.map_received(attrs.evolve(self.map, shards=(message.configuration,)), now)
+
+    def seal(self, message: Seal, now: float) -> Sealed:
+        """See `Replica.seal`."""
+        replica = self.replicas.get(message.shard)
+        if replica is None:
+            return Sealed(message.shard, message.epoch, 0, False)
+        return replica.seal(message.epoch, now)
+
+    def switch(self, message: SwitchPrimary, request_id: int, now: float) -> None:
+        """See `Replica.switch`; the answer goes through the outbox."""
+        replica = self.replicas.get(message.shard)
+        why_not = (
+            replica.switch(message.epoch, message.target, request_id, now)
+            if replica is not None
+            else f"shard {message.shard} is not known here"
+        )
+        if why_not:
+            self.outbox.tell(why_not, request_id)
+
+    def reports(self) -> list[ShardReport]:
+        """Of all shards of which this server holds something."""
+        return [replica.report() for replica in self.replicas.values() if replica.role is not ReplicaRole.NONE]
+
+    def fill_reports(self) -> list[FillReport]:
+        """Of all fills that this server sends."""
+        return [source.report() for source in self.fills.values()]
+
+    def heartbeat(self) -> Heartbeat:
+        """The next one."""
+        self._beat += 1
+        return Heartbeat(
+            self.me.server_id,
+            self.me.store_id,
+            self._beat,
+            self.map.version,
+            self.store.keys,
+            self.store.bytes_stored,
+            self.reports(),
+            self.fill_reports(),
+        )
+
+    # Peers, as primary.
+
+    def _link_to(self, member: Member) -> PeerLink:
+        link = self.peers.get(member)
+        if link is None:
+            link = self.peers[member] = PeerLink(member)
+        return link
+
+    def _followers_of(self, member: Member) -> list[tuple[Replica, Follower]]:
+        return [
+            (replica, replica.followers[member]) for replica in self.replicas.values() if member in replica.followers
+        ]
+
+    def _forget_unneeded(self) -> None:
+        needed = {member for replica in self.replicas.values() for member in replica.followers}
+        for member in [member for member in self.peers if member not in needed]:
+            del self.peers[member]
+        for key in [key for key, source in self.fills.items() if not source.current]:
+            del self.fills[key]
+
+    def peer_connected(self, member: Member) -> None:
+        """There is a new PEER connection to this member."""
+        link = self.peers.get(member)
+        if link is not None:
+            link.lost()
+            link.connected = True
+            for replica, follower in self._followers_of(member):
+                replica.link_restored(follower)
+
+    def peer_lost(self, member: Member) -> None:
+        """The PEER connection to this member is gone."""
+        link = self.peers.get(member)
+        if link is not None:
+            link.lost()
+
+    def acknowledged(self, member: Member, ack: Ack, now: float) -> None:
+        """A peer has acknowledged frames."""
+        link = self.peers.get(member)
+        if link is None:
+            return
+        for replica, follower, refused in link.acknowledged(ack, now):
+            replica.follower_refused(follower, refused, now)
+
+    def wanted_fills(self) -> list[FillSource]:
+        """Fills that are to be streamed now; the rim opens a TRANSFER connection for each new one."""
+        for replica in self.replicas.values():
+            for follower in replica.followers.values():
+                if follower.learner and follower.joined and not follower.counted:
+                    key = (replica.shard, follower.member)
+                    source = self.fills.get(key)
+                    if source is None or not source.current:
+                        self.fills[key] = FillSource(replica, follower)
+        for key in [key for key, source in self.fills.items() if not source.current or source.ended]:
+            del self.fills[key]
+        return list(self.fills.values())
+
+    # Peers, as secondary or learner.
+
+    def configured(self, message: Configure, now: float) -> None:
+        """A primary tells a configuration of its own, which it has from the coordinator."""
+        self.map_received(attrs.evolve(self.map, shards=(message.configuration,)), now)
+
+    def begin_fill(self, message: BeginFill) -> None:
+        """See `Replica.begin_fill`."""
+        replica = self.replicas.get(message.shard)
+        if replica is not None:
+            replica.begin_fill(message)
+
+    def replicate(self, message: Replicate, now: float) -> Ack:
+        """Apply a frame; everything in it that was not refused is in the store."""
+        refused: list[RefusedSection] = []
+        for section in message.sections:
+            replica = self.replicas.get(section.shard)
+            if replica is None:
+                refused.append(RefusedSection(section.shard, Refusal.NOT_A_MEMBER, 0, 0))
+                continue
+            refusal = replica.append(section, now)
+            if refusal is not None:
+                refused.append(refusal)
+        return Ack(message.number, refused)
+
+    def fill_received(self, message: FillMessage) -> FillAck:
+        """Store a chunk of a fill."""
+        return receive_fill(self.replicas.get(message.shard), message)
+
+    # Turns and time.
+
+    def flush(self, now: float) -> Turn:
+        """End the turn: everything that is to be written."""
+        outbox = self.outbox
+        frames: list[tuple[PeerLink, list[PeerMessage]]] = []
+        if outbox.dirty:
+            # A sole member's writes are committed here, which may answer clients but makes nothing dirty again.
+            dirty = [self.replicas[shard] for shard in outbox.dirty]
+            outbox.dirty.clear()
+            for replica in dirty:
+                replica.close_turn()
+                if not any(follower.counted for follower in replica.followers.values()):
+                    replica.advance(now)
+            frames = self._frames(dirty, now)
+        mailboxes, outbox.mailboxes = outbox.mailboxes, []
+        to_coordinator, outbox.to_coordinator = outbox.to_coordinator, []
+        return Turn(mailboxes, frames, to_coordinator)
+
+    def _frames(self, dirty: list[Replica], now: float) -> list[tuple[PeerLink, list[PeerMessage]]]:
+        heads: dict[Member, list[PeerMessage]] = {}
+        batches: dict[Member, list[tuple[list[Section], list[tuple[Replica, Follower, int]], int]]] = {}
+        for replica in dirty:
+            for member, follower in replica.followers.items():
+                if not follower.link.connected or follower.stalled:
+                    continue
+                configuration, begin, sections = replica.outgoing(follower)
+                head = heads.setdefault(member, [])
+                if configuration is not None:
+                    head.append(Configure(configuration))
+                if begin is not None:
+                    head.append(begin)
+                peer_batches = batches.setdefault(member, [])
+                for section in sections:
+                    if not peer_batches or peer_batches[-1][2] > REPLICATE_BYTES_TARGET:
+                        peer_batches.append(([], [], 0))
+                    chosen, covers, size = peer_batches[-1]
+                    if size and size + len(section.entries) > 2 * REPLICATE_BYTES_TARGET:
+                        peer_batches.append(([], [], 0))
+                        chosen, covers, size = peer_batches[-1]
+                    chosen.append(section)
+                    covers.append((replica, follower, section.first + section.count - 1))
+                    peer_batches[-1] = (chosen, covers, size + len(section.entries) + 30)
+        frames: list[tuple[PeerLink, list[PeerMessage]]] = []
+        for member, head in heads.items():
+            link = self.peers[member]
+            messages = head
+            messages += [link.frame(sections, covers, size, now) for sections, covers, size in batches[member]]
+            frames.append((link, messages))
+        return frames
+
+    def tick(self, now: float) -> bool:
+        """To be called about four times in each heartbeat. True when a heartbeat is to be sent."""
+        stalled = self._last_tick is not None and now - self._last_tick > 2 * self.timing.heartbeat
+        self._last_tick = now
+        beat = now - self._last_beat >= self.timing.heartbeat * 0.95
+        if beat:
+            self._last_beat = now
+        for replica in self.replicas.values():
+            if replica.role is not ReplicaRole.NONE or not replica.serving.idle:
+                replica.tick(now, beat=beat, stalled=stalled)
+        return beat
+
+    def set_timing(self, timing: Timing) -> None:
+        """The coordinator has said which heartbeat the cluster has."""
+        self.timing = timing
+        for replica in self.replicas.values():
+            replica.timing = timing
+
+    @property
+    def flushed(self) -> bool:
+        """Whether nothing is on its way: all updates of all shards served here are committed."""
+        return all(
+            replica.commit == replica.sequence and replica.serving.idle
+            for replica in self.replicas.values()
+            if replica.role in (ReplicaRole.PRIMARY, ReplicaRole.SWITCHING)
+        )
+
+    def stop_serving(self) -> None:
+        """Orderly stop: take no new requests."""
+        self._by_slot = []

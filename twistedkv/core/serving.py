@@ -1,0 +1,303 @@
+"""A shard's primary towards its clients: executing requests, and who waits for what.
+
+Read rule (I7, I13): only committed state is read, and only while the lease is valid *after* the value was read. A read
+of a key whose newest update is not committed waits for that commit and returns that update's value, which was the
+key's value at the moment of the commit. A read without a lease waits for the next acknowledgement: if that gives a lease
+in the same epoch, no member can have been sealed in between, so nobody else can have served.
+
+Write rule: a write is given the next sequence, applied, and answered when it is committed. Before it is given one, it is
+looked up in the dedup table (I12) and everything that can refuse it is asked.
+
+Requests that come while the shard is about to be served, here (RECONCILING) or elsewhere (SWITCHING, STEPPED_DOWN), are
+parked, bounded in number and time; they have had no effect, and are executed here or sent away later, in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twistedkv.core.dedup import Lookup
+from twistedkv.core.entries import INCREMENT, UPDATE, encode_entry
+from twistedkv.core.mailbox import Mailbox, Outbox
+from twistedkv.core.scan import scan_page
+from twistedkv.errors import Status
+from twistedkv.limits import PARKED_REQUESTS_MAX, SEQUENCE_MAX, WRITE_WINDOW
+from twistedkv.messages.client import Cas, Delete, Get, Incr, Put, Scan
+from twistedkv.messages.coordinator import ReplicaRole
+from twistedkv.records import (
+    NO_VERSION,
+    TOMBSTONE,
+    is_tombstone,
+    make_record,
+    record_value,
+    record_version,
+    sequence_of,
+)
+from twistedkv.wire.client import result_frame
+from twistedkv.wire.frames import RETRY
+
+if TYPE_CHECKING:
+    from twistedkv.core.replica import Replica
+
+ShardRequest = Get | Put | Delete | Cas | Incr | Scan
+_PARKING = (ReplicaRole.RECONCILING, ReplicaRole.SWITCHING, ReplicaRole.STEPPED_DOWN)
+_INTEGER_MAX = 2**63 - 1
+_INTEGER_MIN = -(2**63)
+_INTEGER_DIGITS_MAX = 20
+_SUCCESS = int(Status.SUCCESS)
+_MISSING = int(Status.KEY_NOT_FOUND)
+
+
+class Serving:
+    """Clients of one shard, on the server that is its primary or about to be."""
+
+    def __init__(self, replica: Replica, outbox: Outbox, clock: Callable[[], float]) -> None:
+        self.replica = replica
+        self.map_version = 0
+        """For redirects: the newest map known to this server."""
+        self.min_copies = 1
+        self._outbox = outbox
+        self._clock = clock
+        self._waiting: deque[tuple[int, bool, Mailbox, int, bytes]] = deque()
+        """(sequence, whether it is a read, whom to answer, request id, answer), in the order of sequences but for
+        reads of older updates. Invariant: none with sequence <= commit."""
+        self._held: deque[tuple[Mailbox, int, bytes, float]] = deque()
+        """Reads that wait for a lease, and since when."""
+        self._parked: deque[tuple[Mailbox, int, int, ShardRequest, int, float]] = deque()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits."""
+        return not (self._waiting or self._held or self._parked)
+
+    def request(self, mailbox: Mailbox, request_id: int, flags: int, request: ShardRequest, slot: int) -> None:
+        """Execute, park or refuse one request for this shard."""
+        role = self.replica.role
+        if role is ReplicaRole.PRIMARY:
+            self._execute(mailbox, request_id, flags, request, slot)
+        elif role in _PARKING and len(self._parked) < PARKED_REQUESTS_MAX:
+            self._parked.append((mailbox, request_id, flags, request, slot, self._clock()))
+        else:
+            self._turn_away(mailbox, request_id)
+
+    def _execute(self, mailbox: Mailbox, request_id: int, flags: int, request: ShardRequest, slot: int) -> None:
+        kind = type(request)
+        if kind is Get:
+            self._get(mailbox, request_id, request.key, slot)  # type: ignore[union-attr]
+        elif kind is Scan:
+            # Everything that the page can show is committed once all that there is now is committed.
+            page = scan_page(self.replica.store, self.replica.configuration, request, request_id)  # type: ignore[arg-type]
+            self._answer_read(mailbox, request_id, self.replica.sequence, page)
+        else:
+            self._write(mailbox, request_id, flags, request, slot)  # type: ignore[arg-type]
+
+    # Reads.
+
+    def _get(self, mailbox: Mailbox, request_id: int, key: bytes, slot: int) -> None:
+        replica = self.replica
+        record = replica.store.get(slot, key)
+        if record is None:
+            frame, sequence = result_frame(request_id, _MISSING), 0
+        else:
+            version = int.from_bytes(record[:8], "big")
+            sequence = version & SEQUENCE_MAX
+            if record[8] & TOMBSTONE:
+                frame = result_frame(request_id, _MISSING)
+            else:
+                frame = result_frame(request_id, _SUCCESS, version, record[9:])
+        if sequence <= replica.commit and self._clock() < replica.lease_until:
+            self._outbox.answer(mailbox, frame)
+        else:
+            self._answer_read(mailbox, request_id, sequence, frame)
+
+    def _answer_read(self, mailbox: Mailbox, request_id: int, sequence: int, frame: bytes) -> None:
+        """Answer with what was read of state up to `sequence`, when the read rule allows it."""
+        replica = self.replica
+        if sequence > replica.commit:
+            self._waiting.append((sequence, True, mailbox, request_id, frame))
+            return
+        now = self._clock()
+        if now < replica.lease_until:
+            self._outbox.answer(mailbox, frame)
+        else:
+            self._held.append((mailbox, request_id, frame, now))
+
+    # Writes.
+
+    def _write(
+        self, mailbox: Mailbox, request_id: int, flags: int, request: Put | Delete | Cas | Incr, slot: int
+    ) -> None:
+        replica = self.replica
+        number, oldest = request.number, request.oldest
+        if not 0 < oldest <= number < oldest + WRITE_WINDOW:
+            self._refuse(
+                mailbox,
+                request_id,
+                Status.INVALID_REQUEST,
+                f"write number {number} with oldest {oldest}: expected 1 <= oldest <= number < oldest + {WRITE_WINDOW}",
+            )
+            return
+        known = replica.dedup.find(mailbox.client, number, sequence_of(request.since), bool(flags & RETRY))
+        if known is Lookup.FORGOTTEN:
+            self._refuse(mailbox, request_id, Status.UNKNOWN_OUTCOME, "this write is no longer remembered")
+            return
+        if known is not Lookup.NEW:
+            version, total = (known, b"") if isinstance(known, int) else known
+            self._answer_write(mailbox, request_id, version, result_frame(request_id, _SUCCESS, version, total))
+            return
+        configuration = replica.configuration
+        if configuration is not None and len(configuration.members) < self.min_copies:
+            self._refuse(
+                mailbox,
+                request_id,
+                Status.NOT_ENOUGH_COPIES,
+                f"shard {replica.shard} has {len(configuration.members)} copies, writes need {self.min_copies}",
+            )
+            return
+        kind = type(request)
+        if kind is Put:
+            self._update(mailbox, request_id, slot, request, 0, request.value, UPDATE)  # type: ignore[union-attr]
+            return
+        record = replica.store.get(slot, request.key)
+        found = NO_VERSION
+        value: bytes | None = None
+        if record is not None:
+            found = record_version(record)
+            value = None if is_tombstone(record) else record_value(record)
+        seen = found & SEQUENCE_MAX
+        if kind is Delete:
+            if value is None:
+                self._answer_read(mailbox, request_id, seen, result_frame(request_id, _MISSING))
+            else:
+                self._update(mailbox, request_id, slot, request, TOMBSTONE, b"", UPDATE)
+        elif kind is Cas:
+            exists = NO_VERSION if value is None else found
+            if exists != request.expected:  # type: ignore[union-attr]
+                mismatch = result_frame(request_id, int(Status.VERSION_MISMATCH), exists)
+                self._answer_read(mailbox, request_id, seen, mismatch)
+            else:
+                self._update(mailbox, request_id, slot, request, 0, request.value, UPDATE)  # type: ignore[union-attr]
+        else:
+            self._incr(mailbox, request_id, slot, request, value, seen)  # type: ignore[arg-type]
+
+    def _incr(
+        self, mailbox: Mailbox, request_id: int, slot: int, request: Incr, value: bytes | None, seen: int
+    ) -> None:
+        total = None
+        if value is None:
+            total = request.delta
+        elif len(value) <= _INTEGER_DIGITS_MAX and (value[1:] if value[:1] == b"-" else value).isdigit():
+            total = int(value) + request.delta
+        if total is None or not _INTEGER_MIN <= total <= _INTEGER_MAX:
+            why = b"the value is no decimal 64-bit integer, or the sum would not be one"
+            frame = result_frame(request_id, int(Status.NOT_AN_INTEGER), 0, why)
+            self._answer_read(mailbox, request_id, seen, frame)
+            return
+        self._update(mailbox, request_id, slot, request, 0, b"%d" % total, INCREMENT)
+
+    def _update(
+        self,
+        mailbox: Mailbox,
+        request_id: int,
+        slot: int,
+        request: Put | Delete | Cas | Incr,
+        flags: int,
+        value: bytes,
+        kind: int,
+    ) -> None:
+        """Sequence one update, apply it, and answer it at its commit."""
+        replica = self.replica
+        sequence = (replica.last & SEQUENCE_MAX) + 1
+        version = replica.version_base | sequence
+        key, number, oldest = request.key, request.number, request.oldest
+        record = make_record(version, flags, value)
+        replica.last = version
+        replica.unsent.append(encode_entry(slot, key, record, kind, number, oldest, mailbox.client))
+        replica.store.put(slot, key, record)
+        if flags & TOMBSTONE:
+            replica.bury(slot, key, version)
+        if kind == INCREMENT:
+            replica.dedup.remember(mailbox.client, number, oldest, sequence, (version, value))
+            frame = result_frame(request_id, _SUCCESS, version, value)
+        else:
+            replica.dedup.remember(mailbox.client, number, oldest, sequence, version)
+            frame = result_frame(request_id, _SUCCESS, version)
+        self._outbox.dirty[replica.shard] = None
+        self._waiting.append((sequence, False, mailbox, request_id, frame))
+
+    def _answer_write(self, mailbox: Mailbox, request_id: int, version: int, frame: bytes) -> None:
+        sequence = sequence_of(version)
+        if sequence > self.replica.commit:
+            self._waiting.append((sequence, False, mailbox, request_id, frame))
+        else:
+            self._outbox.answer(mailbox, frame)
+
+    # What the replica says.
+
+    def advanced(self, now: float) -> None:
+        """Commit or lease have moved: answer whom that allows."""
+        replica = self.replica
+        waiting, commit = self._waiting, replica.commit
+        leased = now < replica.lease_until
+        answer = self._outbox.answer
+        while waiting and waiting[0][0] <= commit:
+            _, read, mailbox, request_id, frame = waiting.popleft()
+            if read and not leased:
+                self._held.append((mailbox, request_id, frame, now))
+            else:
+                answer(mailbox, frame)
+        if leased and self._held:
+            for mailbox, _, frame, _ in self._held:
+                answer(mailbox, frame)
+            self._held.clear()
+
+    def started(self) -> None:
+        """The replica is primary: execute what was parked, in order."""
+        parked, self._parked = self._parked, deque()
+        for mailbox, request_id, flags, request, slot, _ in parked:
+            if mailbox.open:
+                self._execute(mailbox, request_id, flags, request, slot)
+
+    def stopped(self) -> None:
+        """The replica serves no more: send everybody to where it will be served.
+
+        Writes that were begun may or may not survive: SUPERSEDED. All others certainly had no effect.
+        """
+        for _, read, mailbox, request_id, _ in self._waiting:
+            if read:
+                self._turn_away(mailbox, request_id)
+            else:
+                self._refuse(mailbox, request_id, Status.SUPERSEDED, "ask the shard's new primary", self.map_version)
+        self._waiting.clear()
+        for mailbox, request_id, _, _ in self._held:
+            self._turn_away(mailbox, request_id)
+        self._held.clear()
+        self._unpark_all()
+
+    def tick(self, now: float) -> None:
+        """Send away what has been parked or held for too long."""
+        limit = now - self.replica.timing.parked
+        while self._parked and self._parked[0][5] < limit:
+            self._turn_away(*self._parked.popleft()[:2])
+        while self._held and self._held[0][3] < limit:
+            self._turn_away(*self._held.popleft()[:2])
+
+    def _unpark_all(self) -> None:
+        parked, self._parked = self._parked, deque()
+        for mailbox, request_id, *_ in parked:
+            self._turn_away(mailbox, request_id)
+
+    def _turn_away(self, mailbox: Mailbox, request_id: int) -> None:
+        configuration = self.replica.configuration
+        if configuration is not None and configuration.lost:
+            text = f"shard {self.replica.shard} is lost: no copy is left"
+            self._refuse(mailbox, request_id, Status.SHARD_LOST, text)
+        elif configuration is not None and configuration.primary == self.replica.me:
+            self._refuse(mailbox, request_id, Status.NOT_PRIMARY_YET, "", self.map_version)
+        else:
+            self._refuse(mailbox, request_id, Status.WRONG_SERVER, "", self.map_version)
+
+    def _refuse(self, mailbox: Mailbox, request_id: int, status: Status, text: str, version: int = 0) -> None:
+        self._outbox.answer(mailbox, result_frame(request_id, int(status), version, text.encode()))

@@ -1,0 +1,197 @@
+"""The server daemon: the core, its connections, and the rhythm of turns and heartbeats."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+
+from twistedkv.clustermap import STORE_ID_BYTES, Member
+from twistedkv.core.lease import Timing
+from twistedkv.core.server import ServerCore
+from twistedkv.limits import HEARTBEAT_SECONDS
+from twistedkv.messages.hello import Hello, Role
+from twistedkv.net.client import ClientSession
+from twistedkv.net.framed import Acceptor, Connection, Session, logged
+from twistedkv.net.peer import PeerReceiver
+from twistedkv.net.streaming import FillReceiver
+from twistedkv.service.config import ServerOptions
+from twistedkv.service.links import Links
+from twistedkv.service.registration import Registration
+from twistedkv.storage.memory import MemoryStore
+
+log = Logger()
+
+_TICKS_PER_BEAT = 4
+_LEAVE_SECONDS = 5.0
+_FLUSH_SECONDS = 2.0
+
+
+class ServerService(MultiService):
+    """One server. Starts listening, registers with the coordinator, and then is what the cluster map says.
+
+    A turn: everything that is received in one pass of the reactor changes the core; `end_turn_soon` has the frames and
+    answers that follow from it written once, at the end.
+    """
+
+    def __init__(self, reactor: Any, options: ServerOptions) -> None:
+        super().__init__()
+        self.reactor = reactor
+        self.options = options
+        self.server_id = options.server_id
+        self.store_id = secrets.token_bytes(STORE_ID_BYTES)
+        """New with each process, because the memory of the one before is gone (I9)."""
+        self.core: ServerCore | None = None
+        """None until the coordinator has said who we are."""
+        self.port = options.port
+        self.turns = 0
+        """Turns ended so far."""
+        self.coordinator_ends_us = False
+        """The coordinator has ordered our end, so there is nobody to give our roles to."""
+        self.links = Links(self)
+        self._registration = Registration(self)
+        self._clients: dict[bytes, ClientSession] = {}
+        self._listening: IListeningPort | None = None
+        self._acceptor = Acceptor(
+            reactor,
+            lambda: (self.core.map.cluster if self.core is not None else "", self.server_id, self.store_id),
+            {Role.CLIENT: self._client, Role.PEER: self._peer, Role.TRANSFER: self._transfer},
+        )
+        self._turn_scheduled = False
+        self._pressed = False
+        self._beating = LoopingCall(self._tick)
+        self._beating.clock = reactor
+
+    def now(self) -> float:
+        """Seconds of the monotonic clock."""
+        seconds: float = self.reactor.seconds()
+        return seconds
+
+    # Life.
+
+    def startService(self) -> None:
+        self._listening = self.reactor.listenTCP(self.options.port, self._acceptor, interface=self.options.host)
+        self.port = self._listening.getHost().port  # type: ignore[union-attr]
+        log.info(
+            "server {server} listens on {host}:{port}", server=self.server_id, host=self.options.host, port=self.port
+        )
+        super().startService()
+        self._beating.start(HEARTBEAT_SECONDS / _TICKS_PER_BEAT)
+        self._registration.start()
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        """In order: give the roles away, take no new requests, flush, close."""
+        if self._registration.connected and not self.coordinator_ends_us and self.core is not None:
+            log.info("giving roles away")
+            try:
+                yield self._registration.leave(_LEAVE_SECONDS)
+            except Exception as error:
+                log.warn("ending without having given the roles away: {error}", error=str(error))
+        if self._listening is not None:
+            yield self._listening.stopListening()
+        core = self.core
+        if core is not None:
+            core.stop_serving()
+            until = self.now() + _FLUSH_SECONDS
+            while not core.flushed and self.now() < until:
+                yield deferLater(self.reactor, 0.01)
+            self._end_turn()
+        self._registration.stop()
+        self.links.stop()
+        yield self._acceptor.close_all()
+        if self._beating.running:
+            self._beating.stop()
+        yield super().stopService()
+        log.info("server {server} has ended", server=self.server_id)
+
+    def end(self, code: int) -> None:
+        """End the process, in order."""
+        self.reactor.callLater(0, self.reactor.stop)
+
+    def registered(self, server_id: int, heartbeat_seconds: float) -> None:
+        """The coordinator knows us (again)."""
+        timing = Timing.of(heartbeat_seconds)
+        if self.core is None:
+            self.server_id = server_id
+            member = Member(server_id, self.store_id)
+            self.core = ServerCore(member, MemoryStore(), timing, self.reactor.seconds)
+            log.info("registered as server {server}, store {store}", server=server_id, store=self.store_id.hex())
+        else:
+            self.core.set_timing(timing)
+            log.info("registered again as server {server}", server=server_id)
+        self._beating.stop()
+        self._beating.start(heartbeat_seconds / _TICKS_PER_BEAT)
+
+    # Connections.
+
+    def _client(self, connection: Connection, hello: Hello) -> Session:
+        return ClientSession(connection, hello, self)
+
+    def _peer(self, connection: Connection, hello: Hello) -> Session:
+        return PeerReceiver(connection, hello, self)
+
+    def _transfer(self, connection: Connection, hello: Hello) -> Session:
+        return FillReceiver(connection, hello, self)
+
+    def client_connected(self, session: ClientSession) -> None:
+        """One connection for each client id: what an older one has not yet delivered must not be executed."""
+        older = self._clients.get(session.mailbox.client)
+        if older is not None:
+            older.close(at_once=True)
+        self._clients[session.mailbox.client] = session
+        if self._pressed:
+            session.press(True)
+
+    def client_lost(self, session: ClientSession) -> None:
+        """A client's connection is gone."""
+        if self._clients.get(session.mailbox.client) is session:
+            del self._clients[session.mailbox.client]
+
+    # Turns.
+
+    def end_turn_soon(self) -> None:
+        """Something has changed: end the turn after everything that is readable now has been read."""
+        if not self._turn_scheduled:
+            self._turn_scheduled = True
+            self.reactor.callLater(0, self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._turn_scheduled = False
+        core = self.core
+        if core is None:
+            return
+        self.turns += 1
+        turn = core.flush(self.now())
+        for link, messages in turn.frames:
+            sender = self.links.sender(link.member)
+            if sender is not None:
+                sender.send(messages)
+        for mailbox in turn.mailboxes:
+            session = self._clients.get(mailbox.client)
+            if session is not None and session.mailbox is mailbox:
+                session.flush()
+            else:
+                mailbox.take()
+        for message, request_id in turn.to_coordinator:
+            self._registration.send(message, request_id)
+        if core.pressed != self._pressed:
+            self._pressed = not self._pressed
+            for session in list(self._clients.values()):
+                session.press(self._pressed)
+
+    def _tick(self) -> None:
+        with logged("the server's tick"):
+            self._registration.tick()
+            core = self.core
+            if core is None:
+                return
+            if core.tick(self.now()):
+                self._registration.send(core.heartbeat())
+            self.links.adjust()
+            self._end_turn()

@@ -1,0 +1,34 @@
+"""What the core asks of a store."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+
+class Store(Protocol):
+    """Records by slot and key. One store serves all shards of a server; each slot belongs to one shard."""
+
+    keys: int
+    """Keys held, tombstones included."""
+    bytes_stored: int
+    """Bytes of all keys and records held."""
+
+    def get(self, slot: int, key: bytes) -> bytes | None:
+        """The record of a key, or None. It may be a tombstone."""
+
+    def put(self, slot: int, key: bytes, record: bytes) -> None:
+        """Store a record, whatever was there."""
+
+    def put_newer(self, slot: int, key: bytes, record: bytes) -> bool:
+        """Store a record unless the one there has a version as large (I11). Whether it was stored."""
+
+    def purge(self, slot: int, key: bytes, version: int) -> None:
+        """Remove the key if its record still has this version."""
+
+    def items(self, slot: int) -> list[tuple[bytes, bytes]]:
+        """Keys and records of a slot as they are now, in no order; writes may go on while the list is used."""
+
+    def count(self, slots: Iterable[int]) -> int:
+        """Keys held in these slots, tombstones included."""
+
+    def drop(self, slots: Iterable[int]) -> None:
+        """Remove everything in these slots."""

@@ -1,0 +1,62 @@
+"""The default store: a dict for each slot, so that a slot is copied, moved or dropped on its own."""
+
+from collections.abc import Iterable
+
+from twistedkv.limits import SLOTS
+
+
+class MemoryStore:
+    """Records in memory (`storage.interface.Store`)."""
+
+    def __init__(self) -> None:
+        self.keys = 0
+        self.bytes_stored = 0
+        # Invariant: a slot that was never written is None, so that an empty store costs 128 KiB and not 1 MiB.
+        self._slots: list[dict[bytes, bytes] | None] = [None] * SLOTS
+
+    def get(self, slot: int, key: bytes) -> bytes | None:
+        records = self._slots[slot]
+        return None if records is None else records.get(key)
+
+    def put(self, slot: int, key: bytes, record: bytes) -> None:
+        records = self._slots[slot]
+        if records is None:
+            records = self._slots[slot] = {}
+        old = records.get(key)
+        records[key] = record
+        if old is None:
+            self.keys += 1
+            self.bytes_stored += len(key) + len(record)
+        else:
+            self.bytes_stored += len(record) - len(old)
+
+    def put_newer(self, slot: int, key: bytes, record: bytes) -> bool:
+        old = self.get(slot, key)
+        # The version is the record's first eight bytes, big-endian, so bytes compare as versions do.
+        if old is not None and old[:8] >= record[:8]:
+            return False
+        self.put(slot, key, record)
+        return True
+
+    def purge(self, slot: int, key: bytes, version: int) -> None:
+        records = self._slots[slot]
+        record = None if records is None else records.get(key)
+        if records is not None and record is not None and int.from_bytes(record[:8], "big") == version:
+            del records[key]
+            self.keys -= 1
+            self.bytes_stored -= len(key) + len(record)
+
+    def items(self, slot: int) -> list[tuple[bytes, bytes]]:
+        records = self._slots[slot]
+        return [] if records is None else list(records.items())
+
+    def count(self, slots: Iterable[int]) -> int:
+        return sum(len(records) for slot in slots if (records := self._slots[slot]) is not None)
+
+    def drop(self, slots: Iterable[int]) -> None:
+        for slot in slots:
+            records = self._slots[slot]
+            if records is not None:
+                self.keys -= len(records)
+                self.bytes_stored -= sum(len(key) + len(record) for key, record in records.items())
+                self._slots[slot] = None
