@@ -1,0 +1,54 @@
+# What can be done here; `make help` lists it. Needs make and Python 3.11 or newer: `make run PYTHON=python3.13`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+BASE_DIR ?= .cluster
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: run test lint format bench matrix clean help
+
+run: $(READY) ## start a local cluster in the foreground (more options: make run ARGS="--servers 5 --copies 3")
+	@exec $(BIN)/twistd -n --pidfile= twistedkv cluster --base-dir $(BASE_DIR) $(ARGS)
+
+test: $(READY) ## run the tests (some of them: make test ARGS="tests/wire -k put")
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+lint: $(READY) ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted as it should be: make format" >&2; exit 1; }
+	@$(BIN)/mypy
+
+format: $(READY) ## bring the source into its form
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix .
+
+bench: $(READY) ## measure replicated PUT/s and GET/s on a throw-away cluster
+	@$(BIN)/python -m benchmarks.load $(ARGS)
+
+matrix: $(READY) ## kill and freeze each process at each step of a recovery, and print the table
+	@$(BIN)/python -m pytest -q -s -m matrix tests/live $(ARGS)
+
+clean: ## remove what can be made again (the virtual environment too, the data in .cluster not)
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -f twisted/plugins/dropin.cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# The virtual environment. The editable install has to be of the "compat" kind, or twistd does not see the plugin
+# (setup.cfg says why). The last command writes twistd's cache of plugins, which is no error when it cannot.
+$(READY): pyproject.toml setup.cfg
+	@command -v "$(PYTHON)" >/dev/null || { \
+	    echo "$(PYTHON) was not found: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Python 3.11 or newer is needed and $(PYTHON) is $$("$(PYTHON)" -V 2>&1 | cut -d" " -f2): name another with make PYTHON=python3.11." >&2; exit 1; }
+	@echo "Setting up $(VENV), once (about a minute)"
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input \
+	    --config-settings editable_mode=compat -e '.[dev]' </dev/null
+	@$(BIN)/python -c 'from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))' >/dev/null 2>&1 || true
+	@touch $@
