@@ -14,9 +14,10 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IAddress, IDelayedCall, ITCPTransport
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEndpoint, ITCPTransport
 from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
@@ -286,8 +287,7 @@ def dial(
             protocols.append(protocol)
             return protocol
 
-    endpoint = HostnameEndpoint(reactor, host, port, timeout=timeout_seconds)
-    connecting: Deferred[Any] = endpoint.connect(_Dialer())
+    connecting: Deferred[Any] = _endpoint(reactor, host, port, timeout_seconds).connect(_Dialer())
 
     def connected(protocol: _DialedConnection) -> Deferred[Connection]:
         ready: Deferred[Connection] = Deferred(lambda _: protocol.abort())
@@ -303,6 +303,15 @@ def dial(
 
     connecting.addCallback(connected)
     return connecting
+
+
+def _endpoint(reactor: Any, host: str, port: int, timeout_seconds: float) -> IStreamClientEndpoint:
+    """Names are resolved, in a thread. Addresses need that not, and HostnameEndpoint would install the global reactor."""
+    if isIPAddress(host):
+        return TCP4ClientEndpoint(reactor, host, port, timeout=timeout_seconds)
+    if isIPv6Address(host):
+        return TCP6ClientEndpoint(reactor, host, port, timeout=timeout_seconds)
+    return HostnameEndpoint(reactor, host, port, timeout=timeout_seconds)
 
 
 def silence(deferred: Deferred[Any]) -> None:
