@@ -27,7 +27,7 @@ from twistedkv.limits import KEY_BYTES_MAX
 LINE_CHARACTERS_MAX = 2048
 """Without the end of the line."""
 LINE_BYTES_MAX = 4 * LINE_CHARACTERS_MAX
-"""A character has four bytes at most: a reader need not look at more of a line to know that it is too long."""
+"""A character has four bytes at most: of a longer line a reader need not look at the rest."""
 COUNT_MAX = 1_000_000_000
 ABSENT = b" "
 """The value that says, in a check, that the key must not exist."""
@@ -112,7 +112,7 @@ def parse_line(line: bytes, number: int = 0) -> Operation | None:
 
 
 def parse_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, Operation]]:
-    """The operations of a file with their line numbers, from 1. Raises WorkloadError at the first wrong one."""
+    """The operations of a file with their line numbers, from 1. WorkloadError at the first wrong one."""
     for number, line in enumerate(lines, start=1):
         operation = parse_line(line, number)
         if operation is not None:
