@@ -35,6 +35,8 @@ class Calls:
             answer.errback(Failure(self._lost))
             return 0, answer
         self._last_id = self._last_id % 0xFFFFFFFF + 1
+        while self._last_id in self._waiting:  # the numbers have gone round, and one that follows still waits
+            self._last_id = self._last_id % 0xFFFFFFFF + 1
         self._waiting[self._last_id] = (answer, deadline)
         return self._last_id, answer
 

@@ -1,0 +1,53 @@
+"""Versions order like (epoch, sequence), and records are what they were made of."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twistedkv.limits import EPOCH_MAX, SEQUENCE_BITS, SEQUENCE_MAX
+from twistedkv.records import (
+    NO_VERSION,
+    RECORD_HEAD_BYTES,
+    TOMBSTONE,
+    epoch_of,
+    is_tombstone,
+    make_record,
+    record_value,
+    record_version,
+    sequence_of,
+    version_of,
+)
+
+epochs = st.integers(0, EPOCH_MAX)
+sequences = st.integers(0, SEQUENCE_MAX)
+
+
+@given(epochs, sequences)
+def test_a_version_holds_both_numbers_in_64_bits(epoch: int, sequence: int) -> None:
+    version = version_of(epoch, sequence)
+    assert (epoch_of(version), sequence_of(version)) == (epoch, sequence)
+    assert 0 <= version < 1 << 64
+
+
+@given(st.tuples(epochs, sequences), st.tuples(epochs, sequences))
+def test_versions_order_as_epoch_then_sequence(a: tuple[int, int], b: tuple[int, int]) -> None:
+    assert (version_of(*a) < version_of(*b)) == (a < b)
+
+
+def test_the_first_version_of_all_is_above_no_version() -> None:
+    assert version_of(1, 1) > NO_VERSION
+    assert version_of(1, 1) == 1 << SEQUENCE_BITS | 1
+
+
+@given(epochs, sequences, st.sampled_from([0, TOMBSTONE]), st.binary(max_size=50))
+def test_a_record_is_what_it_was_made_of(epoch: int, sequence: int, flags: int, value: bytes) -> None:
+    record = make_record(version_of(epoch, sequence), flags, value)
+    assert record_version(record) == version_of(epoch, sequence)
+    assert is_tombstone(record) == (flags == TOMBSTONE)
+    assert record_value(record) == value
+    assert len(record) == RECORD_HEAD_BYTES + len(value)
+
+
+def test_expected_bytes() -> None:
+    assert make_record(0x0102030405060708, TOMBSTONE, b"v").hex() == "0102030405060708" + "01" + "76"
