@@ -189,7 +189,7 @@ class Acceptor(Factory):
         self.roles = roles
         self.connections: dict[Connection, None] = {}
         self._describe = describe
-        self._all_gone: Deferred[None] | None = None
+        self._all_gone: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: IAddress | None) -> Connection:
         return _AcceptedConnection(self)
@@ -202,9 +202,10 @@ class Acceptor(Factory):
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""
         self.connections.pop(connection, None)
-        if not self.connections and self._all_gone is not None:
-            waiting, self._all_gone = self._all_gone, None
-            waiting.callback(None)
+        if not self.connections:
+            waiting, self._all_gone = self._all_gone, []
+            for done in waiting:
+                done.callback(None)
 
     def close_all(self) -> Deferred[None]:
         """Close every connection in order. Fires when the last one is gone."""
@@ -212,7 +213,7 @@ class Acceptor(Factory):
         if not self.connections:
             done.callback(None)
             return done
-        self._all_gone = done
+        self._all_gone.append(done)
         for connection in list(self.connections):
             if connection.session is None:
                 connection.abort()
@@ -306,7 +307,7 @@ def dial(
 
 
 def _endpoint(reactor: Any, host: str, port: int, timeout_seconds: float) -> IStreamClientEndpoint:
-    """Names are resolved, in a thread. Addresses need that not, and HostnameEndpoint would install the global reactor."""
+    """A name has to be resolved, in a thread. For an address HostnameEndpoint would install the global reactor, too."""
     if isIPAddress(host):
         return TCP4ClientEndpoint(reactor, host, port, timeout=timeout_seconds)
     if isIPv6Address(host):
