@@ -1,7 +1,8 @@
 """Places where a test can have a process killed or frozen: TWISTEDKV_FAIL="name:ACTION:target[:count]".
 
-The names are the numbered steps of a recovery (docs/design.md); whoever passes one asks the `Failpoints` object by
-name, with the processes that play the roles of that recovery. Without the environment variable nothing is asked.
+The names are the numbered steps of a recovery (docs/design.md); whoever passes one asks the `Failpoints`
+object by name, with the processes that play the roles of that recovery. Without the environment variable
+nothing is asked.
 
     TWISTEDKV_FAIL="recovery.promoted:kill:S_b"          the first time
     TWISTEDKV_FAIL="recovery.filled:freeze:S_aa:3"       the third time
@@ -90,8 +91,8 @@ class Failpoints:
     def passed(self, name: str, processes: Mapping[str, int]) -> int | None:
         """This step has been reached; `processes` has a pid for each role that somebody plays in it.
 
-        Returns the pid that was signalled, None if nothing was. A step at which nobody plays the target's role
-        does not count.
+        Returns the pid that was signalled, None if nothing was. A step at which nobody plays the target's
+        role does not count.
         """
         point = self._point
         if point is None or point.name != name:

@@ -1,8 +1,8 @@
 """Options of the three daemons: what they are, where they come from, and what is allowed.
 
-Each subcommand has one table of knobs; flags, the TOML file and the documentation in `etc/` are all that table.
-Flags win over the file, the file wins over the defaults. Whatever is wrong becomes one ConfigurationError that names
-the file, the key, and what is expected.
+Each subcommand has one table of knobs; flags, the TOML file and the documentation in `etc/` are all that
+table. Flags win over the file, the file wins over the defaults. Whatever is wrong becomes one
+ConfigurationError that names the file, the key, and what is expected.
 """
 
 from __future__ import annotations

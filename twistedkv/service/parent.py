@@ -1,9 +1,9 @@
 """A child that never outlives its parent, not even when either of them is killed or frozen.
 
-Two bonds, because each has a gap: the kernel sends SIGKILL when the parent dies (Linux; it also ends a child that
-is stopped by SIGSTOP, which could not read anything), and standard input reaches its end when the parent is gone
-(any system). A parent that died before the first bond was made is noticed by comparing getppid with the parent's pid
-in TWISTEDKV_PARENT, which the parent sets.
+Two bonds, because each has a gap: the kernel sends SIGKILL when the parent dies (Linux; it also ends a child
+that is stopped by SIGSTOP, which could not read anything), and standard input reaches its end when the parent
+is gone (any system). A parent that died before the first bond was made is noticed by comparing getppid with
+the parent's pid in TWISTEDKV_PARENT, which the parent sets.
 """
 
 from __future__ import annotations

@@ -1,0 +1,400 @@
+"""The rules for servers: who joins, who has failed, who takes whose place, and what each should hold.
+
+`review_servers` is called at each tick and after each event about a server. It only ever changes `preferred`;
+the rules of `recovery` then make the configurations follow.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from twistedkv.clustermap import Configuration, Member, Server, ServerState
+from twistedkv.core import placement
+from twistedkv.core.configurations import drop, set_members
+from twistedkv.core.coordinator import CoordinatorState
+from twistedkv.core.operations import Kind, Phase, recovery_phase, whole
+from twistedkv.core.recovery import review_shard
+from twistedkv.core.repair import request_fill
+from twistedkv.limits import SERVERS_MAX
+from twistedkv.messages.coordinator import Started
+from twistedkv.slots import slot_ranges
+
+LEAVING_SECONDS = 4.0
+"""A server that wants to leave is let go after so long, whatever it still holds."""
+RETIRED_KEPT = 32
+
+
+@attrs.frozen
+class Admission:
+    """The answer to Started. With `text`, the server must end; `hold` means to give no answer and hang up."""
+
+    server_id: int
+    text: str = ""
+    hold: bool = False
+    replaced: bool = False
+    """Another process had this id: it must end."""
+
+
+def register(state: CoordinatorState, started: Started, now: float) -> Admission:
+    """A server introduces itself."""
+    server_id = started.server_id or _id_of_store(state, started.store_id) or _free_id(state)
+    if not 1 <= server_id <= SERVERS_MAX:
+        return Admission(0, f"a server id is from 1 to {SERVERS_MAX}, and all are taken: stop a server first")
+    view = state.view(server_id)
+    if started.store_id in view.retired:
+        return Admission(server_id, f"another process has taken the place of server {server_id}")
+    highest = max((report.epoch for report in started.reports), default=0)
+    if not state.shards and highest > state.epoch_floor:
+        return Admission(server_id, "it holds shards that this coordinator's store knows nothing of", hold=True)
+    known = state.servers.get(server_id)
+    same = known is not None and known.store_id == started.store_id
+    if known is not None and not same:
+        view.retired = [*view.retired, known.store_id][-RETIRED_KEPT:]
+        if known.state is not ServerState.FAILED:
+            server_failed(state, server_id, "another process registered with its id", now, gone=False)
+    view.connected = True
+    view.standby = started.standby
+    view.leaving_answered = False
+    view.reports = {report.shard: report for report in started.reports}
+    state.detector.heard(server_id, now)
+    state.set_server(
+        Server(
+            server_id=server_id,
+            store_id=started.store_id,
+            host=started.host,
+            port=started.port,
+            state=_state_on_arrival(state, server_id, known if same else None, started.standby),
+            pid=started.pid,
+        )
+    )
+    server = state.servers[server_id]
+    kind = "server.returned" if same else "server.registered"
+    text = f"server {server_id} at {server.address}, pid {server.pid}, {server.state.name}"
+    state.event(kind, text, now, server=server_id)
+    recovery = state.operation_of(server=server_id)
+    if not same and known is not None and recovery is not None and recovery.kind is Kind.RECOVERY:
+        state.event("server.replaced", f"server {server_id} has a new process", now, server=server_id)
+    for seal in state.seals.values():
+        seal.asked.pop(server.member, None)
+    _settle_reports(state, server)
+    _form(state, now)
+    for shard, configuration in list(state.shards.items()):
+        if server_id in {member.server_id for member in configuration.everyone}:
+            review_shard(state, shard, now)
+            if state.shards[shard].primary == server.member:
+                request_fill(state, state.shards[shard], now)
+    review_servers(state, now)
+    return Admission(server_id, replaced=known is not None and not same)
+
+
+def _id_of_store(state: CoordinatorState, store_id: bytes) -> int:
+    return next((server.server_id for server in state.servers.values() if server.store_id == store_id), 0)
+
+
+def _free_id(state: CoordinatorState) -> int:
+    """The next id; when there is none, that of a failed server which nothing names any more."""
+    highest = max(state.servers, default=0)
+    if highest < SERVERS_MAX:
+        return highest + 1
+    named = _named(state)
+    return next((i for i, s in sorted(state.servers.items()) if s.state is ServerState.FAILED and i not in named), 0)
+
+
+def _named(state: CoordinatorState) -> set[int]:
+    """Servers that some shard names."""
+    named: set[int] = set()
+    for configuration in state.shards.values():
+        named.update(configuration.preferred)
+        named.update(member.server_id for member in configuration.everyone)
+    return named
+
+
+def _state_on_arrival(state: CoordinatorState, server_id: int, known: Server | None, standby: bool) -> ServerState:
+    if known is not None and known.state is not ServerState.FAILED:
+        return known.state
+    if standby and server_id not in _named(state):
+        return ServerState.STANDBY
+    return ServerState.ACTIVE
+
+
+def _settle_reports(state: CoordinatorState, server: Server) -> list[int]:
+    """Note which shards the server serves, in its own words. Returns those that this is news for."""
+    news = []
+    for report in state.view(server.server_id).reports.values():
+        configuration = state.shards.get(report.shard)
+        if configuration is None or configuration.primary != server.member or report.shard in state.settled:
+            continue
+        serves = report.role.name in ("PRIMARY", "SWITCHING")
+        if serves and report.epoch >= state.primary_since.get(report.shard, 0) and report.shard not in state.seals:
+            state.settled.add(report.shard)
+            news.append(report.shard)
+    return news
+
+
+def heard(state: CoordinatorState, server_id: int, now: float) -> None:
+    """A server was heard of: it lives, whatever was thought before."""
+    server = state.servers[server_id]
+    state.detector.heard(server_id, now)
+    if server.state is ServerState.FAILED:
+        revived = ServerState.ACTIVE
+        if state.view(server_id).standby and server_id not in _named(state):
+            revived = ServerState.STANDBY
+        state.set_server(attrs.evolve(server, state=revived))
+        state.successors.pop(server_id, None)
+        state.reaped.pop(server.member, None)
+        state.event("server.returned", f"server {server_id} is heard of again", now, server=server_id)
+        review_all(state, now)
+    for shard in _settle_reports(state, server):
+        review_shard(state, shard, now)
+
+
+# Failing and leaving.
+
+
+def server_failed(state: CoordinatorState, server_id: int, reason: str, now: float, *, gone: bool) -> None:
+    """Take the server for failed. `gone`: its process certainly runs no more.
+
+    The shards are looked at before anything else is, so that SEAL is on its way as early as can be.
+    """
+    server = state.servers.get(server_id)
+    if server is None:
+        return
+    if gone:
+        state.reaped[server.member] = None
+    if server.state is ServerState.FAILED:
+        return
+    leaving = server.state is ServerState.LEAVING
+    state.set_server(attrs.evolve(server, state=ServerState.FAILED))
+    state.detector.forget(server_id)
+    view = state.view(server_id)
+    view.failed_at = now
+    view.reports = {}
+    state.successors.pop(server_id, None)
+    named = [c for c in state.shards.values() if server.member in c.everyone]
+    kind = "server.left" if leaving else "server.failed"
+    state.event(kind, f"server {server_id}, pid {server.pid}: {reason}", now, server=server_id)
+    if named:
+        _start_recovery(state, server.member, named, now)
+    for configuration in named:
+        review_shard(state, configuration.shard, now)
+    if state.settings.respawns and server_id <= state.settings.servers:
+        state.event("server.replacing", f"server {server_id} is started again", now, server=server_id)
+    state.step.failed.append(server_id)
+
+
+def _start_recovery(state: CoordinatorState, member: Member, named: list[Configuration], now: float) -> None:
+    shards = tuple(sorted(c.shard for c in named))
+    primaries = tuple(sorted(c.shard for c in named if c.primary == member))
+    running = state.operation_of(server=member.server_id)
+    if running is not None and running.kind is Kind.RECOVERY:
+        state.change_operation(
+            attrs.evolve(
+                running,
+                shards=tuple(sorted({*running.shards, *shards})),
+                primaries=tuple(sorted({*running.primaries, *primaries})),
+                phase=Phase.ONGOING,
+            )
+        )
+        return
+    state.start_operation(
+        Kind.RECOVERY,
+        now,
+        server=member.server_id,
+        shards=shards,
+        primaries=primaries,
+        text=f"recovery of server {member.server_id}: {len(shards)} shards, primary of {len(primaries)}",
+    )
+
+
+def leave(state: CoordinatorState, server_id: int, now: float) -> None:
+    """A server is being stopped in order: LEAVING."""
+    server = state.servers[server_id]
+    view = state.view(server_id)
+    view.leaving_at, view.leaving_answered = now, False
+    if server.state is not ServerState.LEAVING:
+        state.set_server(attrs.evolve(server, state=ServerState.LEAVING))
+        state.event("server.leaving", f"server {server_id} is being stopped", now, server=server_id)
+        named = tuple(sorted(c.shard for c in state.shards.values() if server.member in c.members))
+        if named:
+            text = f"drain of server {server_id}: {len(named)} shards"
+            state.start_operation(Kind.DRAIN, now, server=server_id, shards=named, text=text)
+    review_all(state, now)
+
+
+def _review_leaving(state: CoordinatorState, server: Server, now: float) -> None:
+    view = state.view(server.server_id)
+    if view.leaving_answered:
+        return
+    overdue = now - view.leaving_at >= LEAVING_SECONDS
+    own = [c for c in state.shards.values() if server.member in c.everyone]
+    kept = []
+    for configuration in own:
+        if server.member == configuration.primary or configuration.shard in state.seals:
+            kept.append(configuration.shard)
+            continue
+        others = {member.server_id for member in configuration.members}
+        filling = bool(configuration.learners) or any(
+            state.ready_for_copies(preferred) and preferred not in others for preferred in configuration.preferred
+        )
+        if filling and not overdue:
+            kept.append(configuration.shard)
+        elif configuration.shard not in state.switches:
+            drop(state, configuration, server.member, "is leaving", now)
+    if kept and not overdue:
+        return
+    view.leaving_answered = True
+    text = f"shards {', '.join(map(str, kept))} could not be handed over in time" if kept else ""
+    state.step.departures.append((server.server_id, text))
+    for operation in list(state.operations.values()):
+        if operation.running and operation.kind is Kind.DRAIN and operation.server == server.server_id:
+            state.end_operation(operation.id, text, now)
+
+
+# What each server should hold.
+
+
+def _form(state: CoordinatorState, now: float) -> None:
+    """Make the first configurations once enough servers are there."""
+    settings = state.settings
+    if state.shards:
+        return
+    ready = sorted(server_id for server_id in state.servers if state.ready_for_copies(server_id))
+    if len(ready) < settings.servers:
+        return
+    epoch = state.epoch_floor + 1
+    ranges = slot_ranges(settings.shards)
+    for shard, preferred in enumerate(placement.initial(ready, settings.shards, settings.copies)):
+        members = [state.servers[server_id].member for server_id in preferred]
+        state.set_shard(
+            Configuration(
+                shard=shard,
+                first_slot=ranges[shard][0],
+                last_slot=ranges[shard][1],
+                epoch=epoch,
+                birth=epoch,
+                primary=members[0],
+                secondaries=tuple(members[1:]),
+                learners=(),
+                released=True,
+                lost=False,
+                preferred=preferred,
+            )
+        )
+    text = f"{settings.shards} shards, {settings.copies} copies, servers {', '.join(map(str, ready))}"
+    state.event("cluster.formed", text, now, epoch=epoch)
+
+
+def review_all(state: CoordinatorState, now: float) -> None:
+    """Every rule, for every shard and server."""
+    for shard in list(state.shards):
+        review_shard(state, shard, now)
+    review_servers(state, now)
+
+
+def review_servers(state: CoordinatorState, now: float) -> None:
+    """Replace, move, and see how far the operations have come."""
+    for server in list(state.servers.values()):
+        if server.state is ServerState.LEAVING:
+            _review_leaving(state, server, now)
+    wanted = {server_id for c in state.shards.values() for server_id in c.preferred}
+    for server_id in sorted(wanted):
+        server = state.servers.get(server_id)  # type: ignore[assignment]
+        if server is None or server.state in (ServerState.FAILED, ServerState.LEAVING):
+            _replace(state, server_id, now)
+    _rebalance(state, now)
+    _review_operations(state, now)
+
+
+def _replace(state: CoordinatorState, server_id: int, now: float) -> None:
+    """A preferred server is gone: its places go to a standby, or after a while to the survivors."""
+    successor = state.successors.get(server_id)
+    if successor is None or not state.ready_for_copies(successor):
+        successor = _activate_standby(state, server_id, now)
+    preferred = {c.shard: c.preferred for c in state.shards.values()}
+    if successor is not None:
+        changes = {
+            shard: placement.replaced(names, server_id, successor)
+            for shard, names in preferred.items()
+            if server_id in names
+        }
+    else:
+        server = state.servers.get(server_id)
+        if server is not None and server.state is ServerState.LEAVING:
+            return
+        if now - state.view(server_id).failed_at < state.settings.replace_after_seconds:
+            return
+        survivors = [s for s in state.servers if state.ready_for_copies(s)]
+        if len(survivors) < state.settings.copies:
+            return
+        changes = placement.taken_over(preferred, server_id, survivors, state.settings.copies)
+        if any(_may_change(state, state.shards[shard]) for shard in changes):
+            state.event("server.replaced", f"the survivors take over from server {server_id}", now, server=server_id)
+    _prefer(state, changes, now)
+
+
+def _activate_standby(state: CoordinatorState, server_id: int, now: float) -> int | None:
+    for standby in sorted(state.servers.values(), key=lambda server: server.server_id):
+        if standby.state is ServerState.STANDBY and state.connected(standby.server_id):
+            state.successors[server_id] = standby.server_id
+            text = f"standby server {standby.server_id} takes the place of server {server_id}"
+            state.event("server.replacing", text, now, server=server_id)
+            state.set_server(attrs.evolve(standby, state=ServerState.ACTIVE))
+            state.event("server.replaced", text, now, server=server_id)
+            return standby.server_id
+    return None
+
+
+def _may_change(state: CoordinatorState, configuration: Configuration) -> bool:
+    return configuration.shard not in state.seals and configuration.shard not in state.switches
+
+
+def _prefer(state: CoordinatorState, changes: dict[int, placement.Preferred], now: float) -> None:
+    """Store new preferred servers, where nothing is under way, and let the shards follow."""
+    for shard, preferred in changes.items():
+        configuration = state.shards[shard]
+        if _may_change(state, configuration) and preferred and preferred != configuration.preferred:
+            if configuration.lost:
+                lost = attrs.evolve(configuration, epoch=state.next_epoch(shard), preferred=preferred)
+                state.set_shard(lost)
+            else:
+                set_members(state, configuration, preferred=preferred)
+            review_shard(state, shard, now)
+
+
+def _rebalance(state: CoordinatorState, now: float) -> None:
+    """Give a server that has less than its share some copies; only while everything else is well."""
+    if not state.shards or state.seals or state.switches:
+        return
+    ready = sorted(server_id for server_id in state.servers if state.ready_for_copies(server_id))
+    if not ready or not all(whole(c, state.live, role_too=False) for c in state.shards.values()):
+        return
+    preferred = {c.shard: c.preferred for c in state.shards.values()}
+    if not set(ready).issuperset(server_id for names in preferred.values() for server_id in names):
+        return
+    changes = placement.resized(preferred, ready, state.settings.copies) or placement.rebalanced(preferred, ready)
+    if not changes:
+        return
+    shards = tuple(sorted(changes))
+    state.start_operation(Kind.MOVE, now, shards=shards, text=f"move: {len(shards)} shards are placed anew")
+    _prefer(state, changes, now)
+
+
+def _review_operations(state: CoordinatorState, now: float) -> None:
+    for operation in list(state.operations.values()):
+        if not operation.running:
+            continue
+        if operation.kind is Kind.RECOVERY:
+            phase = recovery_phase(operation, state.shards, state.live)
+            if state.seals and phase is not Phase.FAILED and any(s in state.seals for s in operation.shards):
+                phase = Phase.ONGOING
+            state.set_phase(operation, phase, now)
+        elif operation.kind is Kind.MOVE:
+            own = [state.shards[shard] for shard in operation.shards if shard in state.shards]
+            if any(c.lost for c in own):
+                state.set_phase(operation, Phase.FAILED, now, "a shard was lost")
+            elif all(whole(c, state.live) for c in own):
+                state.set_phase(operation, Phase.DONE, now)
+        elif operation.kind is Kind.SWITCH and not any(
+            switch.operation == operation.id for switch in state.switches.values()
+        ):
+            state.set_phase(operation, Phase.FAILED, now, "the coordinator was restarted meanwhile")

@@ -1,0 +1,63 @@
+"""The rules for one shard: what its next configuration is, given the present one and who lives.
+
+`review_shard` is called after every event that could matter to a shard, and for every shard at each tick. It applies
+the first rule that fits, again and again until none does:
+
+1. The primary failed, or a member knows of a higher epoch, or the primary has stepped down: **seal** the live members
+   in a new epoch, and when they have answered, **promote** the one that holds most (`failover`).
+2. A secondary or a learner failed: a configuration without it.
+3. The primary asks for one of them to be removed: the same (`repair`, as the following).
+4. A preferred server has no copy: it becomes a **learner**, one at a time; UPDATED_... makes it a member.
+5. Another than the preferred server is primary, and that one is in sync: **switch**.
+6. A member is not preferred, and all that are preferred are in sync: it is dropped.
+
+Shards are independent of each other. Nothing of this is remembered from one call to the next but what was stored, and
+hints that may be lost: so each step can be repeated, and any process may die between any two.
+"""
+
+from __future__ import annotations
+
+from twistedkv.clustermap import Configuration
+from twistedkv.core.configurations import drop
+from twistedkv.core.coordinator import CoordinatorState
+from twistedkv.core.failover import begin_seal, failover_reason, review_seal
+from twistedkv.core.repair import improve, watch_fill, watch_switch
+
+
+def review_shard(state: CoordinatorState, shard: int, now: float) -> None:
+    """Apply the rules to a shard until none of them changes anything."""
+    for _ in range(8):
+        before = state.shards[shard]
+        if shard in state.seals:
+            review_seal(state, shard, now)
+        else:
+            _review_configuration(state, before, now)
+        if state.shards[shard] is before or shard in state.seals:
+            return
+
+
+def _review_configuration(state: CoordinatorState, configuration: Configuration, now: float) -> None:
+    shard = configuration.shard
+    if configuration.lost:
+        if any(state.can_hold(shard, member) for member in configuration.members):
+            begin_seal(state, shard, "a server returned with its copy", now)
+        return
+    reason = failover_reason(state, configuration, now)
+    if reason:
+        begin_seal(state, shard, reason, now)
+        return
+    if _drop_failed(state, configuration, now):
+        return
+    if shard in state.switches:
+        watch_switch(state, configuration, now)
+    elif configuration.learners:
+        watch_fill(state, configuration, now)
+    else:
+        improve(state, configuration, now)
+
+
+def _drop_failed(state: CoordinatorState, configuration: Configuration, now: float) -> bool:
+    failed = [member for member in configuration.everyone[1:] if not state.can_hold(configuration.shard, member)]
+    for member in failed:
+        drop(state, state.shards[configuration.shard], member, "failed", now)
+    return bool(failed)

@@ -1,0 +1,146 @@
+"""What goes into the coordinator's state, and what comes out of a step of it: plain values.
+
+A step collects a `Step`. Whoever performs it must do so in this order, and must do nothing of it when the
+first fails:
+
+1. store `step.change`, in one transaction;
+2. publish `step.update` to servers and subscribed clients;
+3. send `step.sends`;
+4. see to `step.failed` (kill, spawn a replacement), and fire `step.outcomes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from twistedkv.clustermap import ClusterMap, Configuration, Member, Server
+from twistedkv.core.operations import Event, Operation
+from twistedkv.messages.coordinator import Sealed, ShardReport
+
+
+@attrs.frozen
+class Settings:
+    """What the operator wants. Times in seconds."""
+
+    cluster: str
+    servers: int
+    shards: int
+    copies: int
+    min_copies: int
+    heartbeat_seconds: float
+    replace_after_seconds: float
+    respawns: bool = False
+    """Servers 1 to `servers` are started again by this coordinator, under the same id."""
+
+
+@attrs.frozen
+class Saved:
+    """What the map store holds."""
+
+    map: ClusterMap
+    promised: Mapping[int, int] = MappingProxyType({})
+    """By shard: the highest epoch used in a SEAL. Invariant: stored before the SEAL is sent."""
+    epoch_floor: int = 0
+    """All epochs up to this one have been used by shards that are no more."""
+    operations: tuple[Operation, ...] = ()
+    last_event: int = 0
+    last_operation: int = 0
+
+
+@attrs.define
+class Change:
+    """What one transaction of the map store changes."""
+
+    version: int | None = None
+    """The map's next version, when the map has changed."""
+    servers: dict[int, Server] = attrs.Factory(dict)
+    shards: dict[int, Configuration] = attrs.Factory(dict)
+    expected: dict[int, int] = attrs.Factory(dict)
+    """For each shard in `shards`, the epoch that must be in the store (0: no configuration)."""
+    promised: dict[int, int] = attrs.Factory(dict)
+    born_anew: bool = False
+    """Before all else: forget every server and every shard, but not the epochs."""
+    epoch_floor: int | None = None
+    operations: dict[str, Operation] = attrs.Factory(dict)
+    forgotten: list[str] = attrs.Factory(list)
+    """Ended operations that are dropped."""
+    last_operation: int = 0
+    events: list[Event] = attrs.Factory(list)
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.version is not None or self.promised or self.operations or self.events or self.epoch_floor is not None
+        )
+
+
+@attrs.define
+class Step:
+    """What is to be done, in the order of the module's description."""
+
+    change: Change = attrs.Factory(Change)
+    update: ClusterMap | None = None
+    """What to publish: all servers, and the configurations that have changed."""
+    sends: list[tuple[int, Any]] = attrs.Factory(list)
+    """Server id and message."""
+    failed: list[int] = attrs.Factory(list)
+    """Servers that have been declared failed."""
+    outcomes: list[tuple[str, str]] = attrs.Factory(list)
+    """Operation id and error (empty: success), for operations that have ended."""
+    departures: list[tuple[int, str]] = attrs.Factory(list)
+    """Leaving servers that can go now, and what is wrong with that (empty: nothing)."""
+
+
+@attrs.define
+class View:
+    """What is known of a server besides the map; all of it is lost with the coordinator."""
+
+    connected: bool = False
+    standby: bool = False
+    """It asked to be one."""
+    keys: int = 0
+    bytes_stored: int = 0
+    reports: dict[int, ShardReport] = attrs.Factory(dict)
+    retired: list[bytes] = attrs.Factory(list)
+    """Store ids of processes that others have replaced under this server id."""
+    failed_at: float = 0.0
+    leaving_at: float = 0.0
+    leaving_answered: bool = False
+
+
+@attrs.define
+class Seal:
+    """A failover under way: from SEAL to promotion."""
+
+    epoch: int
+    started: float
+    asked: dict[Member, float] = attrs.Factory(dict)
+    """When each was sent SEAL last."""
+    answers: dict[Member, Sealed] = attrs.Factory(dict)
+
+
+@attrs.define
+class Switch:
+    """A SWITCH_PRIMARY that has been sent."""
+
+    epoch: int
+    target: int
+    started: float
+    operation: str | None = None
+    """The operator's, if it was one who asked."""
+
+
+@attrs.define
+class Patience:
+    """Growing pauses between attempts at one thing."""
+
+    not_before: float = 0.0
+    failures: int = 0
+
+    def failed(self, now: float, seconds: float) -> None:
+        """Wait `seconds`, doubled with each further failure up to 32 times, before the next attempt."""
+        self.not_before = now + seconds * 2 ** min(self.failures, 5)
+        self.failures += 1
