@@ -1,0 +1,194 @@
+"""One operation of a client: what it asks, how it is put on the wire, and what a refusal means to its caller.
+
+The frames of single-key operations are packed here in one step instead of by way of a message object and its layout;
+the tests hold them against `wire.client.encode_request`.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twistedkv.errors import (
+    InvalidRequest,
+    NotAnInteger,
+    NotDone,
+    NotEnoughCopies,
+    OutcomeUnknown,
+    OutOfSpace,
+    ShardLost,
+    Status,
+    VersionMismatch,
+)
+from twistedkv.wire.client import CAS, DELETE, GET, INCR, NOOP, PUT, SCAN, VERIFY, encode_request
+from twistedkv.wire.coordinator import ADMIN
+from twistedkv.wire.frames import HEADER, MAGIC, PROTOCOL_VERSION, RETRY, encode_frame
+
+if TYPE_CHECKING:
+    from twistedkv.client.lanes import Lane
+
+_PUT_FRAME = Struct(">BBBBIIQQQH")
+_WRITE_FRAME = Struct(">BBBBIIQQQ")
+_CAS_FRAME = Struct(">BBBBIIQQQQH")
+_INCR_FRAME = Struct(">BBBBIIQQQq")
+_PUT_BODY_BYTES = 26
+_DELETE_BODY_BYTES = 24
+_CAS_BODY_BYTES = 34
+_INCR_BODY_BYTES = 32
+
+KIND_NAMES = {GET: "GET", PUT: "PUT", DELETE: "DELETE", CAS: "CAS", INCR: "INCR", VERIFY: "VERIFY", SCAN: "SCAN"}
+KIND_NAMES[NOOP] = "NOOP"
+KIND_NAMES[ADMIN] = "the command"
+
+
+class Waiter(Protocol):
+    """Whom to tell of an operation's end; a Deferred is one. Exactly one of the two is called, once."""
+
+    def callback(self, result: Any, /) -> Any:
+        """It was done."""
+
+    def errback(self, fail: Any, /) -> Any:
+        """It was not done, or that is not known. `fail` is an exception."""
+
+
+class Operation:
+    """One call of a client's method, from its acceptance to its end.
+
+    kind      type of the message it is sent as
+    key       the key; empty for SCAN and for what is sent to a certain server
+    slot      where it is routed to; -1 if not by slot
+    value     the value of PUT and CAS; the whole message for all that are not of a single key
+    argument  `expected` of CAS, `delta` of INCR
+    deadline  moment (seconds of the clock given to the router) after which nobody waits for it
+    waiter    whom to tell; None once it has ended. Invariant: an operation ends once
+    order     place among all operations of the client, by acceptance
+    number    of a write, given when it is first sent; 0 before. Unique, and the same in every attempt
+    since     newest version of the shard known when it was first sent
+    maybe     whether an earlier attempt may have been executed. Invariant: then it is sent with RETRY
+    lane      where it is queued; None if not routed by slot
+    heard     why the last attempt failed, for the caller
+    """
+
+    __slots__ = (
+        "argument",
+        "deadline",
+        "heard",
+        "key",
+        "kind",
+        "lane",
+        "maybe",
+        "number",
+        "order",
+        "since",
+        "slot",
+        "value",
+        "waiter",
+    )
+
+    def __init__(
+        self,
+        kind: int,
+        key: bytes,
+        slot: int,
+        deadline: float,
+        waiter: Waiter | None,
+        value: Any = b"",
+        argument: int = 0,
+    ) -> None:
+        self.kind = kind
+        self.key = key
+        self.slot = slot
+        self.deadline = deadline
+        self.waiter = waiter
+        self.value = value
+        self.argument = argument
+        self.order = 0
+        self.number = 0
+        self.since = 0
+        self.maybe = False
+        self.lane: Lane | None = None
+        self.heard = ""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes the store."""
+        return PUT <= self.kind <= INCR
+
+    def __str__(self) -> str:
+        name = KIND_NAMES.get(self.kind, "the request")
+        return f"{name} {self.key!r}" if self.key else name
+
+
+def encode(operation: Operation, request_id: int, oldest: int) -> bytes:
+    """The frame of an operation's next attempt."""
+    kind = operation.kind
+    key = operation.key
+    if kind == GET:
+        return HEADER.pack(MAGIC, PROTOCOL_VERSION, GET, 0, request_id, len(key)) + key
+    number = operation.number
+    if not number:
+        return encode_frame(*_encode_message(operation.value), request_id)
+    flags = RETRY if operation.maybe else 0
+    since = operation.since
+    if kind == PUT:
+        value = operation.value
+        size = _PUT_BODY_BYTES + len(key) + len(value)
+        head = _PUT_FRAME.pack(MAGIC, PROTOCOL_VERSION, PUT, flags, request_id, size, number, oldest, since, len(key))
+        return head + key + value  # type: ignore[no-any-return]
+    if kind == DELETE:
+        size = _DELETE_BODY_BYTES + len(key)
+        return _WRITE_FRAME.pack(MAGIC, PROTOCOL_VERSION, DELETE, flags, request_id, size, number, oldest, since) + key
+    argument = operation.argument
+    if kind == CAS:
+        value = operation.value
+        size = _CAS_BODY_BYTES + len(key) + len(value)
+        head = _CAS_FRAME.pack(
+            MAGIC, PROTOCOL_VERSION, CAS, flags, request_id, size, number, oldest, since, argument, len(key)
+        )
+        return head + key + value  # type: ignore[no-any-return]
+    size = _INCR_BODY_BYTES + len(key)
+    return (
+        _INCR_FRAME.pack(MAGIC, PROTOCOL_VERSION, INCR, flags, request_id, size, number, oldest, since, argument) + key
+    )
+
+
+def _encode_message(message: Any) -> tuple[int, bytes]:
+    # What is encoded already (requests to the coordinator) comes as (type, body).
+    return message if type(message) is tuple else encode_request(message)
+
+
+BOUNCES = frozenset((Status.WRONG_SERVER, Status.NOT_PRIMARY_YET, Status.SUPERSEDED))
+"""Refusals after which the operation is sent again."""
+
+_AFTER_LOOKUP = frozenset(
+    (Status.VERSION_MISMATCH, Status.NOT_AN_INTEGER, Status.NOT_ENOUGH_COPIES, Status.OUT_OF_SPACE)
+)
+"""A server gives these only when it has looked for the write's number in its table of results and not found it: so no
+earlier attempt was executed either, and the answer is definite."""
+
+_KINDS: dict[int, type[NotDone]] = {
+    Status.NOT_AN_INTEGER: NotAnInteger,
+    Status.NOT_ENOUGH_COPIES: NotEnoughCopies,
+    Status.OUT_OF_SPACE: OutOfSpace,
+    Status.SHARD_LOST: ShardLost,
+}
+
+
+def refusal(operation: Operation, status: int, version: int, text: str, place: str) -> Exception:
+    """The error that ends an operation which was refused with `status`, one that is not in BOUNCES."""
+    name = Status(status).name if status in Status.__members__.values() else f"status {status}"
+    said = f"{name}: {text}" if text else name
+    if status == Status.UNKNOWN_OUTCOME:
+        return OutcomeUnknown(f"{operation} ({place}): {text or 'the write is no longer remembered'}; read the key")
+    if operation.maybe and status not in _AFTER_LOOKUP:
+        return OutcomeUnknown(
+            f"{operation} ({place}): an earlier attempt may have been executed ({operation.heard}), "
+            f"and the next was answered by {said}; read the key"
+        )
+    if status == Status.VERSION_MISMATCH:
+        found = f"has version {version}" if version else "does not exist"
+        return VersionMismatch(f"{operation}: expected version {operation.argument}, but the key {found}", version)
+    if status == Status.INVALID_REQUEST:
+        return InvalidRequest(f"{operation} ({place}) was refused: {text or name}")
+    kind = _KINDS.get(status, NotDone)
+    return kind(f"{operation} ({place}) was not done: {said}")
