@@ -30,8 +30,8 @@ class Follower:
         "fill",
         "heard_at",
         "joined",
-        "lease_from",
         "learner",
+        "lease_from",
         "link",
         "member",
         "sent",
@@ -69,13 +69,16 @@ class Follower:
         self.configured = 0
 
 
+Cover = tuple["Replica", Follower, int, int]
+"""What a frame brings: (replica, follower, sequence up to which, number of the learner's fill then)."""
+
+
 @attrs.define
 class _FrameInFlight:
     number: int
     sent_at: float
     size: int
-    covers: list[tuple[Replica, Follower, int]]
-    """(replica, follower, sequence up to which the frame brings it)."""
+    covers: list[Cover]
 
 
 class PeerLink:
@@ -89,9 +92,7 @@ class PeerLink:
         """Of the last frame. Never reused, not over reconnects either: a late ack must not confirm a newer frame."""
         self._in_flight: deque[_FrameInFlight] = deque()
 
-    def frame(
-        self, sections: list[Section], covers: list[tuple[Replica, Follower, int]], size: int, now: float
-    ) -> Replicate:
+    def frame(self, sections: list[Section], covers: list[Cover], size: int, now: float) -> Replicate:
         """Number a frame and remember it until it is acknowledged."""
         self._number += 1
         self._in_flight.append(_FrameInFlight(self._number, now, size, covers))
@@ -109,13 +110,15 @@ class PeerLink:
         while self._in_flight and self._in_flight[0].number <= ack.number:
             frame = self._in_flight.popleft()
             self.unacknowledged_bytes -= frame.size
-            for replica, follower, upto in frame.covers:
+            for replica, follower, upto, fill in frame.covers:
                 follower.heard_at = now
+                if fill != follower.fill:
+                    continue  # it was sent before the fill began (again), and says nothing about that
                 if refused and replica.shard in refused:
                     answers[replica.shard] = (replica, follower, refused[replica.shard])
                     continue
-                if upto > follower.acked:
-                    follower.acked = upto
+                follower.joined = bool(fill)
+                follower.acked = max(follower.acked, upto)
                 follower.lease_from = frame.sent_at
                 advanced[replica.shard] = (replica, follower)
         for replica, follower in advanced.values():

@@ -48,7 +48,7 @@ from twistedkv.messages.coordinator import (
     UpdatePrimaryFailed,
     UpdateSecondaryFailed,
 )
-from twistedkv.messages.peer import BeginFill, RefusedSection, Refusal, Section
+from twistedkv.messages.peer import BeginFill, Refusal, RefusedSection, Section
 from twistedkv.records import is_tombstone, record_value, sequence_of, version_of
 from twistedkv.storage.interface import Store
 
@@ -143,7 +143,8 @@ class Replica:
             role = ReplicaRole.NONE
         if configuration.primary == self.me:
             was_serving = role in _SERVING_NAME and before is not None and before.primary == self.me
-            self._lead(configuration, now, reconcile=not was_serving)
+            consecutive = before is not None and configuration.epoch == before.epoch + 1
+            self._lead(configuration, now, reconcile=not was_serving, consecutive=consecutive)
         elif self.me in configuration.secondaries:
             self._follow(ReplicaRole.SECONDARY)
         elif self.me in configuration.learners:
@@ -173,7 +174,7 @@ class Replica:
             self._purge()
         self.role = role
 
-    def _lead(self, configuration: Configuration, now: float, *, reconcile: bool) -> None:
+    def _lead(self, configuration: Configuration, now: float, *, reconcile: bool, consecutive: bool) -> None:
         self.close_turn()
         kept = {} if reconcile else self.followers
         self.followers = {}
@@ -182,6 +183,9 @@ class Replica:
                 continue
             learner = member in configuration.learners
             follower = kept.get(member)
+            if follower is not None and learner and not (follower.learner and consecutive):
+                # It may have been dropped and taken in again in between, and then its data is gone.
+                follower = None
             if follower is None:
                 # A member may hold less than this copy, but never less than what was committed (I3).
                 start = self.sequence if learner else self.commit
@@ -257,11 +261,9 @@ class Replica:
         """A follower has acknowledged: commit what all counted copies have, renew the lease, go on with its fill."""
         if self.followers.get(follower.member) is not follower:
             return
-        if follower.learner:
-            follower.joined = follower.joined or bool(follower.fill)
-            if follower.complete_at and follower.acked >= follower.complete_at:
-                follower.complete_at = 0
-                self._tell_updated(follower)
+        if follower.complete_at and follower.acked >= follower.complete_at:
+            follower.complete_at = 0
+            self._tell_updated(follower)
         self.advance(now)
 
     def advance(self, now: float) -> None:

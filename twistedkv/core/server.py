@@ -17,7 +17,7 @@ import attrs
 from twistedkv.clustermap import ClusterMap, Member
 from twistedkv.core.lease import Timing
 from twistedkv.core.mailbox import Mailbox, Outbox
-from twistedkv.core.progress import Follower, PeerLink
+from twistedkv.core.progress import Cover, Follower, PeerLink
 from twistedkv.core.replica import Replica
 from twistedkv.core.transfer import FillMessage, FillSource, receive_fill
 from twistedkv.errors import ProtocolError, Status
@@ -34,7 +34,7 @@ from twistedkv.messages.coordinator import (
     UpdatePrimary,
     UpdateSecondary,
 )
-from twistedkv.messages.peer import Ack, BeginFill, Configure, FillAck, RefusedSection, Refusal, Replicate, Section
+from twistedkv.messages.peer import Ack, BeginFill, Configure, FillAck, Refusal, RefusedSection, Replicate, Section
 from twistedkv.records import is_tombstone, record_value, record_version
 from twistedkv.slots import slot_of
 from twistedkv.wire.client import CONFIG_RESP, FAMILY, Request, decode_request, result_frame
@@ -214,10 +214,16 @@ class ServerCore:
             (replica, replica.followers[member]) for replica in self.replicas.values() if member in replica.followers
         ]
 
+    def wanted_peers(self) -> set[Member]:
+        """Members that this server has something to send to: there should be a PEER connection to each."""
+        return {member for replica in self.replicas.values() for member in replica.followers}
+
     def _forget_unneeded(self) -> None:
-        needed = {member for replica in self.replicas.values() for member in replica.followers}
-        for member in [member for member in self.peers if member not in needed]:
-            del self.peers[member]
+        # A link that is still connected stays: it may be wanted again before its connection is closed.
+        wanted = self.wanted_peers()
+        for member in [member for member in self.peers if member not in wanted]:
+            if not self.peers[member].connected:
+                del self.peers[member]
         for key in [key for key, source in self.fills.items() if not source.current]:
             del self.fills[key]
 
@@ -235,6 +241,7 @@ class ServerCore:
         link = self.peers.get(member)
         if link is not None:
             link.lost()
+            self._forget_unneeded()
 
     def acknowledged(self, member: Member, ack: Ack, now: float) -> None:
         """A peer has acknowledged frames."""
@@ -307,7 +314,7 @@ class ServerCore:
 
     def _frames(self, dirty: list[Replica], now: float) -> list[tuple[PeerLink, list[PeerMessage]]]:
         heads: dict[Member, list[PeerMessage]] = {}
-        batches: dict[Member, list[tuple[list[Section], list[tuple[Replica, Follower, int]], int]]] = {}
+        batches: dict[Member, list[tuple[list[Section], list[Cover], int]]] = {}
         for replica in dirty:
             for member, follower in replica.followers.items():
                 if not follower.link.connected or follower.stalled:
@@ -327,7 +334,7 @@ class ServerCore:
                         peer_batches.append(([], [], 0))
                         chosen, covers, size = peer_batches[-1]
                     chosen.append(section)
-                    covers.append((replica, follower, section.first + section.count - 1))
+                    covers.append((replica, follower, section.first + section.count - 1, follower.fill))
                     peer_batches[-1] = (chosen, covers, size + len(section.entries) + 30)
         frames: list[tuple[PeerLink, list[PeerMessage]]] = []
         for member, head in heads.items():

@@ -9,7 +9,7 @@ from twistedkv.core.server import PeerMessage
 from twistedkv.errors import ProtocolError
 from twistedkv.messages.peer import BeginFill, Configure, RefusedSection, Replicate
 from twistedkv.wire.frames import Frame, encode_frame
-from twistedkv.wire.peer import ACK, BEGIN_FILL, CONFIGURE, FAMILY, REPLICATE, decode_replicate, encode_replicate
+from twistedkv.wire.peer import ACK, FAMILY, REPLICATE, decode_replicate, encode_replicate
 
 if TYPE_CHECKING:
     from twistedkv.messages.hello import Hello

@@ -62,16 +62,18 @@ class Links:
         core = self._server.core
         if core is None or self._stopped:
             return
-        for member in core.peers:
+        peers = core.wanted_peers()
+        for member in peers:
             if member not in self._peers:
                 self._dial_peer(member)
-        for member in [member for member in self._peers if member not in core.peers]:
+        for member in [member for member in self._peers if member not in peers]:
             self._peers.pop(member).connection.close()
+            core.peer_lost(member)
         wanted = {source.fill: source for source in core.wanted_fills()}
         for fill, source in wanted.items():
             if fill not in self._fills:
                 self._dial_fill(source)
-        keys = {("peer", member) for member in core.peers} | {("fill", fill) for fill in wanted}
+        keys = {("peer", member) for member in peers} | {("fill", fill) for fill in wanted}
         for key in [key for key in self._attempts if key not in keys]:
             self._attempts.pop(key).cancel()
 
