@@ -105,9 +105,7 @@ def parse_line(line: bytes, number: int = 0) -> Operation | None:
     if verb in (Verb.NOOP, Verb.GET):
         value = None
     elif not value:
-        raise WorkloadError(
-            f'{verb.value} needs a value, which is not empty: {verb.value} "key" "value"', number
-        )
+        raise WorkloadError(f'{verb.value} needs a value, which is not empty: {verb.value} "key" "value"', number)
     return Operation(verb, key, value, count)
 
 

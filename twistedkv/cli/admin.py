@@ -30,7 +30,7 @@ def switch_command(session: Session, *, shard: int, server: int, as_json: bool) 
     Example:
       twistedkv switch 3 server_2
     """
-    done = session.admin("switch", session.deadline_seconds, shard=shard, server=server)
+    done = session.command("switch", shard=shard, server=server)
     if as_json:
         print_json(done)
     else:
@@ -55,7 +55,7 @@ def dump_command(session: Session, *, server: int, as_json: bool) -> None:
     Example:
       twistedkv dump server_2
     """
-    done = session.admin("dump", session.deadline_seconds, server=server)
+    done = session.command("dump", server=server)
     if as_json:
         print_json(done)
     else:
@@ -93,7 +93,7 @@ def accept_loss_command(session: Session, *, shard: str, yes: bool, as_json: boo
             raise click.UsageError(f"This gives the data of {what} up for good: confirm it with --yes.")
         click.confirm(f"Give the data of {what} up for good?", abort=True, err=True)
     number: int | str = ALL if shard == ALL else int(shard)
-    done = session.admin("accept-loss", session.deadline_seconds, shard=number)
+    done = session.command("accept-loss", shard=number)
     if as_json:
         print_json(done)
     elif done["shards"]:

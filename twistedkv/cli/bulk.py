@@ -144,7 +144,9 @@ class Load:
 def load_command(
     session: Session, *, file: str, format_: str | None, go_on: bool, failures: Path | None, as_json: bool
 ) -> None:
-    r"""Store all records of a file; - is standard input.
+    r"""Store all records of a file.
+
+    FILE may be - for standard input.
 
     TSV: a key, a tab and a value on each line. Tabs, line feeds, carriage returns, zero bytes and backslashes
     within them are written \t \n \r \0 \\; all other bytes stand for themselves.
@@ -204,11 +206,12 @@ def load_command(
 def export_command(
     session: Session, *, output: Path | None, format_: str | None, prefix: str, in_order: bool, is_hex: bool
 ) -> None:
-    """Write all records to a file, or to standard output.
+    """Write all records to a file.
 
-    The formats are those of `twistedkv load`, which reads the file back exactly, whatever the bytes. Without
-    --sorted the order is that of the keys' slots. A file appears under its name only when it is complete. Keys
-    that are written while the export runs may be in it with the old or the new value. --hex is for --prefix.
+    Without -o they go to standard output. The formats are those of `twistedkv load`, which reads the file back
+    exactly, whatever the bytes. Without --sorted the order is that of the keys' slots. A file appears under its
+    name only when it is complete. Keys that are written while the export runs may be in it with the old or the
+    new value. --hex is for --prefix.
 
     \b
     Example:

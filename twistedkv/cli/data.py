@@ -133,9 +133,10 @@ def cas_command(
     is_hex: bool,
     as_json: bool,
 ) -> None:
-    """Store a value if the key has not changed since it was read (compare and set).
+    """Store a value if the key has not changed since it was read.
 
-    Exit code 1 if the key has another version; nothing is stored then. VALUE is read as by `twistedkv put`.
+    Compare and set: exit code 1 if the key has another version; nothing is stored then. VALUE is read
+    as by `twistedkv put`.
 
     \b
     Example:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import click
@@ -10,15 +9,15 @@ import click
 from twistedkv.cli.arguments import json_option
 from twistedkv.cli.output import json_line
 from twistedkv.cli.session import Session, connection_options, pass_session
-from twistedkv.errors import NotDone
-
-FOLLOW_SECONDS = 0.25
-"""Between two questions of --follow. It asks, and is not told, so that it outlasts a coordinator's restart."""
 
 
 @click.command("journal")
 @click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only events numbered above N.")
-@click.option("--follow", is_flag=True, help="Go on printing new events as they come, until Ctrl-C.")
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Go on printing new events as they come, until Ctrl-C.",
+)
 @json_option
 @connection_options()
 @pass_session
@@ -26,7 +25,8 @@ def journal_command(session: Session, *, after: int, follow: bool, as_json: bool
     """Show what has happened in the cluster.
 
     One event a line: its number, the local time, the event, what it is about, and what it means. With --json one
-    object a line, with the time in UTC. The journal survives the coordinator's restart.
+    object a line, with the time in UTC. The journal survives the coordinator's
+    restart, and so does --follow.
 
     \b
     Example:
@@ -35,19 +35,13 @@ def journal_command(session: Session, *, after: int, follow: bool, as_json: bool
     """
     from twistedkv.cli.tables import event_line
 
-    asked_before = False
-    while True:
-        try:
-            events: list[dict[str, Any]] = session.admin("journal", after=after)["events"]
-        except NotDone:
-            if not (follow and asked_before):
-                raise
-            events = []
-        asked_before = True
+    def show(event: dict[str, Any]) -> None:
+        click.echo(json_line(event) if as_json else event_line(event))
+
+    while events := session.ask("journal", after=after)["events"]:
         for event in events:
-            click.echo(json_line(event) if as_json else event_line(event))
+            show(event)
             after = max(after, event["number"])
-        if not events:
-            if not follow:
-                return
-            time.sleep(FOLLOW_SECONDS)
+    if follow:
+        for event in session.client.admin_follow(after=after):
+            show(event)

@@ -137,7 +137,7 @@ class Replay:
         """The summary for people."""
         summary = self.summary()
         return (
-            f"{summary.operations:,} operations in {summary.seconds:.2f} s "
+            f"{amount(summary.operations, 'operation')} in {summary.seconds:.2f} s "
             f"({summary.operations_per_second:,.0f} operations/s), {self.operations_failed:,} failed\n"
             f"checks: {self.checks_passed:,} passed, {self.checks_failed:,} failed\n"
             f"latency: p50 {summary.p50_ms:.2f} ms, p99 {summary.p99_ms:.2f} ms\n"
@@ -196,9 +196,10 @@ def statement(key: bytes, value: bytes | None) -> str:
 @connection_options()
 @pass_session
 def replay_command(session: Session, *, file: str, quiet: bool, max_failures: int | None, as_json: bool) -> None:
-    """Run the operations and checks of a workload file, in the original system's format.
+    """Run the operations and checks of a workload file.
 
-    One operation a line, up to 2048 characters; without FILE from standard input, on a terminal with a prompt:
+    The format is the original system's, one operation a line, up to 2048 characters. Without FILE it comes from
+    standard input, on a terminal with a prompt:
 
     \b
       {0|G|P|C|V} "<key>" ["<value>" [<count>]]
@@ -241,9 +242,8 @@ def replay_command(session: Session, *, file: str, quiet: bool, max_failures: in
     if replay.unknown:
         raise UnknownFailure(f"the outcome of an operation is unknown{stopped}")
     if replay.operations_failed:
-        raise NotDoneFailure(
-            f"{replay.operations_failed:,} operations and {replay.checks_failed:,} checks failed{stopped}"
-        )
+        checks = f" and {amount(replay.checks_failed, 'check')}" if replay.checks_failed else ""
+        raise NotDoneFailure(f"{amount(replay.operations_failed, 'operation')}{checks} failed{stopped}")
     if replay.checks_failed:
         raise Negative(f"{amount(replay.checks_failed, 'check')} failed{stopped}")
 
@@ -263,11 +263,11 @@ def replay_command(session: Session, *, file: str, quiet: bool, max_failures: in
 def generate_workload_command(
     *, operations: int, put_percent: float, keys: int | None, seed: int, output: Path | None
 ) -> None:
-    """Write a workload file for `twistedkv replay`.
+    """Write a workload file.
 
-    PUT and VERIFY mixed, as in the original system's files: each VERIFY expects the value of the latest PUT
-    before it, about a third of the PUTs overwrite. So a replay without a failed check, on a cluster that nobody
-    else writes these keys to, shows that nothing was lost.
+    It is one for `twistedkv replay`, with PUT and VERIFY mixed as in the original system's files: each VERIFY
+    expects the value of the latest PUT before it, about a third of the PUTs overwrite. So a replay without a
+    failed check, on a cluster that nobody else writes these keys to, shows that nothing was lost.
 
     \b
     Example:

@@ -29,7 +29,7 @@ USAGE = 2
 NOT_DONE = 3
 UNKNOWN = 4
 
-CONNECT_SECONDS_MAX = 3.0
+CONNECT_SECONDS_MAX = 2.0
 """Effect: how long a command looks for a cluster when no --deadline is given. Longer outlasts a coordinator's
 restart, shorter tells a user sooner that nothing runs."""
 
@@ -143,6 +143,9 @@ class Store(Protocol):
     def admin(self, command: str, **arguments: Any) -> dict[str, Any]:
         """Ask the coordinator."""
 
+    def admin_follow(self, *, after: int = 0) -> Iterator[dict[str, Any]]:
+        """The journal's events above a number, as they come, without end."""
+
     def close(self) -> None:
         """End."""
 
@@ -215,9 +218,13 @@ class Session:
             client.refresh(deadline=self.connect_seconds)
         return client
 
-    def admin(self, command: str, deadline: float | None = None, **arguments: Any) -> dict[str, Any]:
-        """Ask the coordinator; by default for as long as a cluster may take to answer at all."""
+    def ask(self, command: str, deadline: float | None = None, **arguments: Any) -> dict[str, Any]:
+        """Ask the coordinator something, by default for as long as a cluster may take to answer at all."""
         return self.client.admin(command, deadline=deadline or self.connect_seconds, **arguments)
+
+    def command(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """Have the coordinator do something, which may take until the deadline."""
+        return self.store.admin(command, deadline=self.deadline_seconds, **arguments)
 
     def knows_the_cluster(self) -> bool:
         """Whether any map has been received."""

@@ -57,7 +57,7 @@ def status_command(session: Session, *, watch: bool, check: bool, as_json: bool)
     if watch:
         _watch(session, as_json)
         return
-    status = session.admin("status")
+    status = session.ask("status")
     if as_json:
         print_json(status)
     else:
@@ -113,7 +113,7 @@ def _watch(session: Session, as_json: bool) -> None:
         answered = time.monotonic()
         while True:
             try:
-                last = session.admin("status", None if last is None else WATCH_DEADLINE_SECONDS)
+                last = session.ask("status", None if last is None else WATCH_DEADLINE_SECONDS)
                 answered = time.monotonic()
             except NotDone:
                 if last is None:
@@ -140,7 +140,7 @@ def _watch_in_lines(session: Session, as_json: bool) -> None:
 
     shown = ""
     while True:
-        status = session.admin("status")
+        status = session.ask("status")
         same_each_time = {name: part for name, part in status.items() if name != "coordinator"}
         servers = [{**server, "last_beat_seconds": None} for server in status["servers"]]
         fingerprint = json.dumps({**same_each_time, "servers": servers}, sort_keys=True)

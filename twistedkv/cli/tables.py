@@ -42,12 +42,17 @@ def status_view(status: Json) -> RenderableType:
         parts.append(shards_table(status["shards"]))
     else:
         parts.append(Text("The cluster has not been formed yet: it waits for its servers.", style="yellow"))
-    return Group(*parts)
+    return Group(*spaced(parts))
+
+
+def spaced(parts: Iterable[RenderableType]) -> list[RenderableType]:
+    """Things with an empty line between them."""
+    return [line for part in parts for line in ("", part)][1:]
 
 
 def servers_table(servers: Iterable[Json]) -> Table:
     """One line for each server."""
-    table = _table("Server", "State", "Address", "Pid", "Beat", "Prim", "Sec", "Learn", "Keys", "Memory")
+    table = _table("Server", "State", "Address", "Pid", "Beat", "Prim", "Sec", "Fill", "Keys", "Memory")
     for column in table.columns[3:]:
         column.justify = "right"
     for server in servers:
@@ -121,7 +126,8 @@ def map_view(cluster_map: ClusterMap) -> RenderableType:
             _ids(shard.preferred),
         )
     cluster = f"cluster {cluster_map.cluster}, " if cluster_map.cluster else ""
-    return Group(Text(f"{cluster}map version {cluster_map.version}, {cluster_map.copies} copies"), table)
+    headline = Text(f"{cluster}map version {cluster_map.version}, {cluster_map.copies} copies")
+    return Group(*spaced([headline, table]))
 
 
 def map_json(cluster_map: ClusterMap) -> dict[str, Any]:
@@ -187,8 +193,9 @@ def _lost_lines(status: Json) -> list[Text]:
     lines = []
     for shard in status["lost"]:
         text = (
-            f"Shard {shard} is LOST: no server that held a copy is left. It is taken back if one of them returns with "
-            f"its data; to make it empty and usable: twistedkv admin accept-loss {shard}"
+            f"Shard {shard} is LOST: no server that held a copy is left. "
+            "It is taken back if one returns with its data.\n"
+            f"To make it empty and usable: twistedkv admin accept-loss {shard}"
         )
         lines.append(Text(text, style="bold red"))
     return lines
@@ -203,7 +210,8 @@ def _ids(ids: Iterable[int]) -> str:
 
 
 def _table(*titles: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    """Columns stand one character apart; only addresses are broken where the width does not suffice."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, header_style="bold")
     for title in titles:
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title != "Address")
     return table
