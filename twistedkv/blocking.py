@@ -13,12 +13,8 @@ After a fork the child has neither the thread nor the connections: each client b
 
 from __future__ import annotations
 
-import atexit
-import os
 import queue
 import threading
-import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
@@ -30,9 +26,9 @@ from twisted.python.failure import Failure
 from twistedkv.client.arguments import check_deadline, check_scan, parse_addresses
 from twistedkv.client.journal import Following
 from twistedkv.client.operations import Operation
+from twistedkv.client.reactorthread import ALIVE_SECONDS, ReactorThread, Wait, shared
 from twistedkv.client.results import CopyCheck, Incremented, PartialFailure, Value
 from twistedkv.client.twisted import Client as AsyncClient
-from twistedkv.clock import use_monotonic_clock
 from twistedkv.clustermap import ClusterMap
 from twistedkv.errors import OperationError, Unavailable
 from twistedkv.limits import DEADLINE_SECONDS, SLOTS
@@ -44,127 +40,6 @@ __all__ = ["Client", "CopyCheck", "Incremented", "PartialFailure", "ScanItem", "
 
 log = Logger()
 T = TypeVar("T")
-
-ALIVE_SECONDS = 1.0
-"""How often a waiting call looks whether the reactor's thread is still there."""
-STOP_SECONDS = 5.0
-
-
-def _new_reactor() -> Any:
-    """A reactor of the platform's best kind, not installed."""
-    try:
-        from twisted.internet.epollreactor import EPollReactor
-    except ImportError:
-        from twisted.internet.selectreactor import SelectReactor
-
-        return SelectReactor()
-    return EPollReactor()
-
-
-class _ReactorThread:
-    """A reactor that runs in a thread of its own."""
-
-    def __init__(self) -> None:
-        self.reactor: Any = _new_reactor()
-        use_monotonic_clock(self.reactor)
-        self._calls: deque[Callable[[], object]] = deque()
-        self._woken = False
-        self.thread = threading.Thread(target=self._run, name="twistedkv", daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        self.reactor.run(installSignalHandlers=False)
-
-    def call(self, function: Callable[[], object]) -> None:
-        """Have `function()` called in the reactor's thread. The first of many calls wakes it, once."""
-        self._calls.append(function)
-        if not self._woken:
-            self._woken = True
-            self.reactor.callFromThread(self._take)
-
-    def _take(self) -> None:
-        # The flag is cleared first: what is appended from now on wakes the reactor again.
-        self._woken = False
-        calls = self._calls
-        while calls:
-            try:
-                calls.popleft()()
-            except Exception:
-                log.failure("a call in the client's reactor thread failed")
-
-    def stop(self) -> None:
-        """End the thread."""
-        if self.thread.is_alive():
-            self.reactor.callFromThread(self.reactor.stop)
-            self.thread.join(STOP_SECONDS)
-
-
-class _Shared:
-    """The process's reactor thread."""
-
-    def __init__(self) -> None:
-        self.current: _ReactorThread | None = None
-        self.lock = threading.Lock()
-        self.clients: weakref.WeakSet[Client] = weakref.WeakSet()
-        self.abandoned: list[object] = []
-        """Of the parent process. Kept, so that collecting them does not touch what the parent still uses."""
-
-    def thread(self) -> _ReactorThread:
-        """The thread, started if need be."""
-        with self.lock:
-            if self.current is None or not self.current.thread.is_alive():
-                self.current = _ReactorThread()
-            return self.current
-
-    def stop(self) -> None:
-        """At the end of the process."""
-        if self.current is not None:
-            self.current.stop()
-
-    def after_fork(self) -> None:
-        """In the child."""
-        self.lock = threading.Lock()
-        if self.current is not None:
-            self.abandoned.append(self.current)
-            self.current = None
-        for client in list(self.clients):
-            client.after_fork()
-
-
-_shared = _Shared()
-atexit.register(_shared.stop)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_shared.after_fork)
-
-
-class _Wait:
-    """The end of one call, waited for in another thread. Is a waiter, as a Deferred is."""
-
-    __slots__ = ("_error", "_lock", "_result", "operation")
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-        self._result: Any = None
-        self._error: BaseException | None = None
-        self.operation: Operation | None = None
-
-    def callback(self, result: Any) -> None:
-        self._result = result
-        self._lock.release()
-
-    def errback(self, fail: Any) -> None:
-        self._error = fail.value if isinstance(fail, Failure) else fail
-        self._lock.release()
-
-    def result(self, thread: threading.Thread) -> Any:
-        """Wait. An interrupt (Ctrl-C) goes through."""
-        while not self._lock.acquire(timeout=ALIVE_SECONDS):
-            if not thread.is_alive():
-                raise Unavailable("the client's reactor thread has ended")
-        if self._error is not None:
-            raise self._error
-        return self._result
 
 
 class Client:
@@ -187,11 +62,11 @@ class Client:
         self._make: Callable[[Any], AsyncClient] = lambda reactor: AsyncClient(
             coordinator, reactor=reactor, deadline=deadline, cluster=cluster
         )
-        self._thread: _ReactorThread | None = None
+        self._thread: ReactorThread | None = None
         self._client: AsyncClient | None = None
         self._lock = threading.Lock()
         self._closed = False
-        _shared.clients.add(self)
+        shared.clients.add(self)
         self._ready()
 
     def __enter__(self) -> Client:
@@ -336,7 +211,7 @@ class Client:
             thread, client = self._thread, self._client
         if thread is None or client is None or not thread.thread.is_alive():
             return
-        wait = _Wait()
+        wait = Wait()
         thread.call(lambda: client.close().addCallbacks(wait.callback, wait.errback))
         wait.result(thread.thread)
 
@@ -346,10 +221,10 @@ class Client:
         """In the child: begin anew with the next call."""
         self._lock = threading.Lock()
         if self._client is not None:
-            _shared.abandoned.append(self._client)
+            shared.abandoned.append(self._client)
         self._thread = self._client = None
 
-    def _ready(self) -> tuple[_ReactorThread, AsyncClient]:
+    def _ready(self) -> tuple[ReactorThread, AsyncClient]:
         """The thread and the client in it, made anew in a forked child. Raises Unavailable when closed."""
         thread, client = self._thread, self._client
         if thread is None or client is None:
@@ -363,14 +238,14 @@ class Client:
             )
         return thread, client
 
-    def _begin(self) -> tuple[_ReactorThread, AsyncClient]:
+    def _begin(self) -> tuple[ReactorThread, AsyncClient]:
         with self._lock:
             if self._closed:
                 raise Unavailable("the client was closed")
             if self._thread is not None and self._client is not None:
                 return self._thread, self._client
-            thread = _shared.thread()
-            wait = _Wait()
+            thread = shared.thread()
+            wait = Wait()
 
             def make() -> None:
                 try:
@@ -387,7 +262,7 @@ class Client:
         """One operation on one key: handed over without a Deferred."""
         thread, client = self._ready()
         client.check(kind, key, value, argument, deadline)
-        wait = _Wait()
+        wait = Wait()
         ends = client.seconds() + (self.deadline if deadline is None else deadline)
         operation = Operation(kind, key, slot_of(key), ends, wait, value, argument)
 
@@ -406,7 +281,7 @@ class Client:
     def _run(self, start: Callable[[AsyncClient], Deferred[T]]) -> T:
         """Anything else: call `start` in the reactor's thread and wait for its Deferred."""
         thread, client = self._ready()
-        wait = _Wait()
+        wait = Wait()
         started: list[Deferred[T]] = []
 
         def begin() -> None:

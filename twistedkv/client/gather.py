@@ -23,7 +23,7 @@ from twistedkv.slots import slot_of
 from twistedkv.wire.client import GET, NOOP, PUT, SCAN, VERIFY
 
 if TYPE_CHECKING:
-    from twistedkv.client.twisted import Client
+    from twistedkv.client.rim import Rim
 
 UNDER_WAY_MAX = 2048
 UNDER_WAY_FIRST = 64
@@ -32,7 +32,7 @@ REFRESH = 0
 """Kind of an operation that is no message of its own."""
 
 
-def mget(client: Client, keys: Iterable[bytes], deadline: float) -> Deferred[dict[bytes, Value | None]]:
+def mget(client: Rim, keys: Iterable[bytes], deadline: float) -> Deferred[dict[bytes, Value | None]]:
     """See Client.mget."""
     wanted = dict.fromkeys(keys)
     for key in wanted:
@@ -40,7 +40,7 @@ def mget(client: Client, keys: Iterable[bytes], deadline: float) -> Deferred[dic
     return _Scatter(client, GET, wanted, deadline).done
 
 
-def mput(client: Client, mapping: Mapping[bytes, bytes], deadline: float) -> Deferred[dict[bytes, int]]:
+def mput(client: Rim, mapping: Mapping[bytes, bytes], deadline: float) -> Deferred[dict[bytes, int]]:
     """See Client.mput."""
     pairs = dict(mapping)
     for key, value in pairs.items():
@@ -52,7 +52,7 @@ def mput(client: Client, mapping: Mapping[bytes, bytes], deadline: float) -> Def
 class _Scatter:
     """One operation for each key. `done` fires with all results, or fails with PartialFailure."""
 
-    def __init__(self, client: Client, kind: int, pairs: Mapping[bytes, bytes | None], deadline: float) -> None:
+    def __init__(self, client: Rim, kind: int, pairs: Mapping[bytes, bytes | None], deadline: float) -> None:
         self.done: Deferred[Any] = Deferred(self._cancelled)
         self._client = client
         self._kind = kind
@@ -149,7 +149,7 @@ class _Part:
         self.scatter.part_failed(self.operation, fail)
 
 
-def refresh(client: Client, deadline: float) -> Deferred[ClusterMap]:
+def refresh(client: Rim, deadline: float) -> Deferred[ClusterMap]:
     """See Client.refresh."""
     answer: Deferred[ClusterMap] = Deferred(lambda _: client.cancel(operation))
     operation = Operation(REFRESH, b"", -1, deadline, answer)
@@ -157,7 +157,7 @@ def refresh(client: Client, deadline: float) -> Deferred[ClusterMap]:
     return answer
 
 
-def _ask(client: Client, kind: int, message: Any, server: int | None, deadline: float) -> Deferred[Any]:
+def _ask(client: Rim, kind: int, message: Any, server: int | None, deadline: float) -> Deferred[Any]:
     """Send one message to one server, once. Fails with Unreachable when that was not possible."""
     answer: Deferred[Any] = Deferred(lambda _: client.cancel(operation))
     operation = Operation(kind, b"", -1, deadline, answer, message)
@@ -168,7 +168,7 @@ def _ask(client: Client, kind: int, message: Any, server: int | None, deadline: 
 class _Rounds:
     """Tries something again and again, with growing pauses, until the deadline."""
 
-    def __init__(self, client: Client, what: str, deadline: float) -> None:
+    def __init__(self, client: Rim, what: str, deadline: float) -> None:
         self._client = client
         self._what = what
         self._deadline = deadline
@@ -184,9 +184,7 @@ class _Rounds:
         await self._client.pause(pause)
 
 
-async def verify(
-    client: Client, key: bytes, value: bytes | None, server: int | None, deadline: float
-) -> list[CopyCheck]:
+async def verify(client: Rim, key: bytes, value: bytes | None, server: int | None, deadline: float) -> list[CopyCheck]:
     """See Client.verify."""
     check_key(key)
     if value is not None:
@@ -237,7 +235,7 @@ def _check(member: Member, role: str, expected: bytes | None, result: Result) ->
     return CopyCheck(member.server_id, role, found == expected, found, result.version if found is not None else 0)
 
 
-async def _configuration(client: Client, slot: int, deadline: float) -> Configuration:
+async def _configuration(client: Rim, slot: int, deadline: float) -> Configuration:
     """The configuration of a slot's shard, as soon as there is a map with shards."""
     rounds = _Rounds(client, "the cluster map", deadline)
     while not client.router.table:
@@ -247,7 +245,7 @@ async def _configuration(client: Client, slot: int, deadline: float) -> Configur
     return client.router.table[slot].configuration
 
 
-async def noop(client: Client, server: int | None, deadline: float) -> None:
+async def noop(client: Rim, server: int | None, deadline: float) -> None:
     """See Client.noop."""
     rounds = _Rounds(client, "NOOP", deadline)
     number = 0
@@ -272,7 +270,7 @@ async def noop(client: Client, server: int | None, deadline: float) -> None:
 
 
 def scan_page(
-    client: Client, slot: int, after: bytes, prefix: bytes, values: bool, page: int, deadline: float
+    client: Rim, slot: int, after: bytes, prefix: bytes, values: bool, page: int, deadline: float
 ) -> Deferred[ScanPage]:
     """See Client.scan_page."""
     check_scan(prefix, page)
@@ -294,11 +292,11 @@ def scan_page(
     return answer
 
 
-async def scan(client: Client, prefix: bytes, values: bool, page: int) -> AsyncIterator[ScanItem]:
+async def scan(client: Rim, prefix: bytes, values: bool, page: int) -> AsyncIterator[ScanItem]:
     """See Client.scan."""
     slot, after = 0, b""
     while slot < SLOTS:
-        found = await client.scan_page(slot, after, prefix, values, page)
+        found = await scan_page(client, slot, after, prefix, values, page, client.deadline_at(None))
         for item in found.items:
             yield item
         slot, after = found.next_slot, found.next_after

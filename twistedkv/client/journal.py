@@ -26,7 +26,7 @@ from twistedkv.messages.coordinator import AdminReply, AdminRequest
 from twistedkv.wire.coordinator import FAMILY
 
 if TYPE_CHECKING:
-    from twistedkv.client.twisted import Client
+    from twistedkv.client.rim import Rim
 
 log = Logger()
 
@@ -65,7 +65,7 @@ def _decode(command: str, reply: AdminReply | Result) -> dict[str, Any]:
     return answer
 
 
-async def admin(client: Client, command: str, arguments: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+async def admin(client: Rim, command: str, arguments: Mapping[str, Any], deadline: float) -> dict[str, Any]:
     """See Client.admin."""
     message = _encode(command, arguments)
     while True:
@@ -77,7 +77,7 @@ async def admin(client: Client, command: str, arguments: Mapping[str, Any], dead
                 raise OutcomeUnknown(text) from lost
 
 
-def _give(client: Client, message: tuple[int, bytes], deadline: float) -> Deferred[Any]:
+def _give(client: Rim, message: tuple[int, bytes], deadline: float) -> Deferred[Any]:
     answer: Deferred[Any] = Deferred(lambda _: client.cancel(operation))
     operation = Operation(message[0], b"", -1, deadline, answer, message)
     client.begin_to(operation, None)
@@ -87,7 +87,7 @@ def _give(client: Client, message: tuple[int, bytes], deadline: float) -> Deferr
 class Following:
     """Receives the events of the coordinator's journal, one by one, until `stop`."""
 
-    def __init__(self, client: Client, callback: Callable[[dict[str, Any]], object], after: int) -> None:
+    def __init__(self, client: Rim, callback: Callable[[dict[str, Any]], object], after: int) -> None:
         self.after = after
         """Number of the newest event received."""
         self.done: Deferred[None] = Deferred(lambda _: self.stop())
