@@ -520,7 +520,7 @@ class CoreCluster:
                 and not self.configuration.learners
                 and all(client.operation is None for client in self.clients)
                 and primary.core.flushed
-                and all(follower.acked == replica.sequence for follower in replica.followers.values())
+                and all(follower.acked == replica.sequence for follower in replica.leading.followers.values())
             )
             # Quiet for some beacons more, with which tombstones and late refusals go.
             quiet = quiet + 1 if done else 0

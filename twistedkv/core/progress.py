@@ -122,7 +122,7 @@ class PeerLink:
                 follower.lease_from = frame.sent_at
                 advanced[replica.shard] = (replica, follower)
         for replica, follower in advanced.values():
-            replica.follower_advanced(follower, now)
+            replica.leading.follower_advanced(follower, now)
         return list(answers.values())
 
     def lost(self) -> None:

@@ -30,29 +30,19 @@ from collections.abc import Callable
 from twistedkv.clustermap import Configuration, Member
 from twistedkv.core.dedup import DedupTable
 from twistedkv.core.entries import INCREMENT, decode_entries
+from twistedkv.core.leading import Leading
 from twistedkv.core.lease import Timing
 from twistedkv.core.log import Chunk, Log
 from twistedkv.core.mailbox import Outbox
-from twistedkv.core.progress import Follower, PeerLink
+from twistedkv.core.progress import PeerLink
 from twistedkv.core.serving import Serving
 from twistedkv.errors import ProtocolError
-from twistedkv.limits import LOG_BYTES_MAX, REPLICATE_BYTES_TARGET
-from twistedkv.messages.coordinator import (
-    Relinquished,
-    Remove,
-    ReplicaRole,
-    Sealed,
-    ShardReport,
-    UpdatedPrimary,
-    UpdatedSecondary,
-    UpdatePrimaryFailed,
-    UpdateSecondaryFailed,
-)
+from twistedkv.limits import REPLICATE_BYTES_TARGET
+from twistedkv.messages.coordinator import ReplicaRole, Sealed, ShardReport
 from twistedkv.messages.peer import BeginFill, Refusal, RefusedSection, Section
 from twistedkv.records import is_tombstone, record_value, sequence_of, version_of
 from twistedkv.storage.interface import Store
 
-_NEVER = float("inf")
 _SERVING_NAME = (ReplicaRole.PRIMARY, ReplicaRole.SWITCHING)
 _FORMER_PRIMARY = (ReplicaRole.PRIMARY, ReplicaRole.SWITCHING, ReplicaRole.RECONCILING, ReplicaRole.STEPPED_DOWN)
 
@@ -84,8 +74,6 @@ class Replica:
         """Sequence up to which every counted copy is known to have everything. Invariant: <= sequence of `last`."""
         self.version_base = 0
         """version_of(epoch, 0), for the primary."""
-        self.followers: dict[Member, Follower] = {}
-        """Of a primary: everybody else in the configuration."""
         self.lease_until = 0.0
         """Of a primary: reads may be answered before this moment (I7)."""
         self.promise_until = 0.0
@@ -96,15 +84,10 @@ class Replica:
         """Of a primary: entries of this turn, not yet in the log. Invariant: empty after `close_turn`."""
         self.fill = 0
         """Of a learner: number of the fill it takes part in."""
-        self._outbox = outbox
-        self._link_to = link_to
-        self._counted: list[Follower] = []
         self._tombstones: deque[tuple[int, int, bytes, int]] = deque()
         """(sequence, slot, key, version) of deletions that are to be purged once committed."""
-        self._fills = 0
-        self._switch: tuple[int, float] | None = None
-        """(request id, since when) of the switch under way."""
-        self._stepped_down_at = 0.0
+        self.stepped_down_at = 0.0
+        self.leading = Leading(self, outbox, link_to)
         self.serving = Serving(self, outbox, clock)
 
     # What is known.
@@ -144,7 +127,7 @@ class Replica:
         if configuration.primary == self.me:
             was_serving = role in _SERVING_NAME and before is not None and before.primary == self.me
             consecutive = before is not None and configuration.epoch == before.epoch + 1
-            self._lead(configuration, now, reconcile=not was_serving, consecutive=consecutive)
+            self.leading.lead(configuration, now, reconcile=not was_serving, consecutive=consecutive)
         elif self.me in configuration.secondaries:
             self._follow(ReplicaRole.SECONDARY)
         elif self.me in configuration.learners:
@@ -171,41 +154,8 @@ class Replica:
         if self.role is ReplicaRole.LEARNER and role is ReplicaRole.SECONDARY:
             self.fill = 0
             self.role = role
-            self._purge()
+            self.purge()
         self.role = role
-
-    def _lead(self, configuration: Configuration, now: float, *, reconcile: bool, consecutive: bool) -> None:
-        self.close_turn()
-        kept = {} if reconcile else self.followers
-        self.followers = {}
-        for member in configuration.everyone:
-            if member == self.me:
-                continue
-            learner = member in configuration.learners
-            follower = kept.get(member)
-            if follower is not None and learner and not (follower.learner and consecutive):
-                # It may have been dropped and taken in again in between, and then its data is gone.
-                follower = None
-            if follower is None:
-                # A member may hold less than this copy, but never less than what was committed (I3).
-                start = self.sequence if learner else self.commit
-                follower = Follower(
-                    member, self._link_to(member), learner=learner, counted=not learner, sent=start, now=now
-                )
-            if not learner:
-                follower.counted, follower.learner = True, False
-            self.followers[member] = follower
-        self._counted = [follower for follower in self.followers.values() if follower.counted]
-        self._outbox.dirty[self.shard] = None
-        if reconcile:
-            self.role = ReplicaRole.RECONCILING
-            self.lease_until = 0.0
-        elif self.role is ReplicaRole.SWITCHING:
-            self._resume_serving()
-        for follower in self.followers.values():
-            if follower.learner and follower.counted and not follower.complete_at:
-                self._tell_updated(follower)
-        self.advance(now)
 
     def seal(self, epoch: int, now: float) -> Sealed:
         """Accept nothing below `epoch` any more, and say how far this copy is (I2, I14)."""
@@ -221,17 +171,26 @@ class Replica:
         if epoch > self.epoch and self.role in _FORMER_PRIMARY:
             self._stop_serving()
             self.role = ReplicaRole.STEPPED_DOWN
-            self._stepped_down_at = now
+            self.stepped_down_at = now
 
     def _stop_serving(self) -> None:
         self.close_turn()
         self.lease_until = 0.0
-        self._abandon_switch()
-        self.followers = {}
-        self._counted = []
+        self.leading.stop()
         self.serving.stopped()
 
-    # Being primary.
+    def purge(self) -> None:
+        """Remove the tombstones of deletions that are committed."""
+        tombstones = self._tombstones
+        while tombstones and tombstones[0][0] <= self.commit:
+            _, slot, key, version = tombstones.popleft()
+            self.store.purge(slot, key, version)
+
+    def bury(self, slot: int, key: bytes, version: int) -> None:
+        """A deletion was applied: purge its tombstone once it is committed, and no fill needs it any more."""
+        self._tombstones.append((sequence_of(version), slot, key, version))
+
+    # The log.
 
     def close_turn(self) -> None:
         """Move the entries of this turn into the log, as one chunk, or as more when a frame would not hold them."""
@@ -257,200 +216,6 @@ class Replica:
             size += len(entry)
         self.log.append(Chunk(first, first + len(piece) - 1, b"".join(piece)))
 
-    def follower_advanced(self, follower: Follower, now: float) -> None:
-        """A follower has acknowledged: commit what all counted copies have, renew the lease, go on with its fill."""
-        if self.followers.get(follower.member) is not follower:
-            return
-        if follower.complete_at and follower.acked >= follower.complete_at:
-            follower.complete_at = 0
-            self._tell_updated(follower)
-        self.advance(now)
-
-    def advance(self, now: float) -> None:
-        """Recompute commit and lease, and act on what that allows."""
-        if self._counted:
-            acked = min(follower.acked for follower in self._counted)
-            self.lease_until = min(follower.lease_from for follower in self._counted) + self.timing.lease
-        else:
-            # Nobody else may be promoted, so nobody else can have served: a sole member needs no lease.
-            acked = self.sequence
-            self.lease_until = _NEVER
-        if acked > self.commit:
-            self.commit = min(acked, self.sequence)
-            self._trim()
-        if self.role is ReplicaRole.RECONCILING:
-            self._try_to_serve(now)
-        elif self.role in _SERVING_NAME:
-            self.serving.advanced(now)
-            if self.role is ReplicaRole.SWITCHING:
-                self._try_to_relinquish(now)
-
-    def _try_to_serve(self, now: float) -> None:
-        if self.commit < self.sequence or any(follower.acked < self.commit for follower in self._counted):
-            return  # I6
-        assert self.configuration is not None
-        if now < self.promise_until and not self.configuration.released:
-            return  # I8; `tick` comes back to it
-        self.role = ReplicaRole.PRIMARY
-        self.serving.started()
-
-    def _trim(self) -> None:
-        keep = self.commit
-        for follower in self.followers.values():
-            keep = min(keep, follower.acked)
-        self.log.trim(keep)
-        self._purge()
-
-    def _purge(self) -> None:
-        tombstones = self._tombstones
-        while tombstones and tombstones[0][0] <= self.commit:
-            _, slot, key, version = tombstones.popleft()
-            self.store.purge(slot, key, version)
-
-    def bury(self, slot: int, key: bytes, version: int) -> None:
-        """A deletion was applied: purge its tombstone once it is committed, and no fill needs it any more."""
-        self._tombstones.append((sequence_of(version), slot, key, version))
-
-    def outgoing(self, follower: Follower) -> tuple[Configuration | None, BeginFill | None, list[Section]]:
-        """What the follower has not been given yet: configuration, start of a fill, sections (at least a beacon)."""
-        assert self.configuration is not None
-        configuration = None
-        if follower.configured != self.epoch:
-            configuration = self.configuration
-            follower.configured = self.epoch
-        begin = None
-        if follower.learner and not follower.fill:
-            begin = self._begin_fill(follower)
-        chunks = self.log.after(follower.sent)
-        if chunks is None:
-            self._give_up(follower, "it is further behind than this server's log reaches")
-            chunks = []
-        sections = [
-            Section(self.shard, self.epoch, self.commit, chunk.first, chunk.count, chunk.entries) for chunk in chunks
-        ]
-        if sections:
-            follower.sent = chunks[-1].last
-        else:
-            sections.append(Section(self.shard, self.epoch, self.commit, follower.sent + 1, 0, b""))
-        return configuration, begin, sections
-
-    def follower_refused(self, follower: Follower, refused: RefusedSection, now: float) -> None:
-        """A follower did not accept a section."""
-        if self.followers.get(follower.member) is not follower:
-            return
-        if refused.refusal is Refusal.OLD_EPOCH and refused.epoch > self.epoch:
-            self.superseded(refused.epoch, now)
-            return
-        follower.stalled = True
-        follower.configured = 0
-        if refused.refusal is Refusal.STORAGE:
-            self._give_up(follower, "its store failed")
-        elif follower.learner and follower.counted:
-            self._give_up(follower, "it no longer has what it was given")
-        elif follower.learner:
-            self._restart_fill(follower)
-        elif refused.refusal is Refusal.GAP:
-            follower.sent = refused.last
-        else:
-            follower.sent = max(follower.acked, self.log.trimmed)
-
-    def link_restored(self, follower: Follower) -> None:
-        """There is a new connection to the follower: send again what it has not acknowledged."""
-        follower.rewind()
-        if follower.learner and not follower.joined:
-            self._restart_fill(follower)
-        elif not follower.acked:
-            follower.sent = self.commit
-        self._outbox.dirty[self.shard] = None
-
-    # Filling a learner.
-
-    def _begin_fill(self, follower: Follower) -> BeginFill:
-        self._fills += 1
-        # Unique over primaries, because the epoch is: a late chunk of a deposed primary must not be taken for ours.
-        follower.fill = (self.epoch << 10 | self._fills & 0x3FF) & 0xFFFFFFFF
-        follower.joined = False
-        follower.complete_at = 0
-        follower.sent = follower.acked = self.sequence
-        return BeginFill(self.shard, self.epoch, follower.fill, self.last)
-
-    def _restart_fill(self, follower: Follower) -> None:
-        if not follower.counted:
-            follower.fill = 0
-            follower.joined = False
-            follower.complete_at = 0
-            self._outbox.dirty[self.shard] = None
-
-    def fill_refused(self, follower: Follower) -> None:
-        """The learner does not know of the fill that was streamed to it: begin again."""
-        self._restart_fill(follower)
-
-    def fill_ended(self, follower: Follower, now: float) -> None:
-        """The learner has all records and all of the dedup table that the stream held.
-
-        From here on it is counted, and once its log has passed everything that the stream can have held, the
-        coordinator is asked to add it (I10).
-        """
-        if self.followers.get(follower.member) is not follower or follower.counted:
-            return
-        follower.counted = True
-        self._counted = [each for each in self.followers.values() if each.counted]
-        follower.complete_at = max(1, self.sequence)
-        if follower.acked >= self.sequence:
-            follower.complete_at = 0
-            self._tell_updated(follower)
-        self.advance(now)
-
-    def _tell_updated(self, follower: Follower) -> None:
-        kind = UpdatedPrimary if self._is_to_lead(follower) else UpdatedSecondary
-        self._outbox.tell(kind(self.shard, self.epoch, follower.member))
-
-    def _is_to_lead(self, follower: Follower) -> bool:
-        preferred = self.configuration.preferred if self.configuration is not None else ()
-        return bool(preferred) and preferred[0] == follower.member.server_id
-
-    def _give_up(self, follower: Follower, reason: str) -> None:
-        follower.stalled = True
-        if not follower.learner:
-            self._outbox.tell(Remove(self.shard, self.epoch, follower.member, reason))
-        else:
-            kind = UpdatePrimaryFailed if self._is_to_lead(follower) else UpdateSecondaryFailed
-            self._outbox.tell(kind(self.shard, self.epoch, follower.member, reason))
-
-    # Giving the role away.
-
-    def switch(self, epoch: int, target: int, request_id: int, now: float) -> str:
-        """Flush, then step down in favour of a member. Returns why not, or an empty text and answers later."""
-        if self.role is not ReplicaRole.PRIMARY or epoch != self.epoch:
-            return f"shard {self.shard}: not its primary in epoch {epoch} but {self.role.name} in {self.epoch}"
-        assert self.configuration is not None
-        if all(member.server_id != target for member in self.configuration.secondaries):
-            return f"shard {self.shard}: server {target} is no secondary in epoch {epoch}"
-        self.role = ReplicaRole.SWITCHING
-        self._switch = (request_id, now)
-        self._try_to_relinquish(now)
-        return ""
-
-    def _try_to_relinquish(self, now: float) -> None:
-        if self._switch is None or self.commit < self.sequence:
-            return
-        request_id, _ = self._switch
-        self._switch = None
-        self.role = ReplicaRole.STEPPED_DOWN
-        self._stepped_down_at = now
-        self.lease_until = 0.0
-        self._outbox.tell(Relinquished(self.shard, self.epoch, self.last), request_id)
-
-    def _abandon_switch(self) -> None:
-        if self._switch is not None:
-            self._outbox.tell(f"shard {self.shard}: the switch was overtaken, or took too long", self._switch[0])
-            self._switch = None
-
-    def _resume_serving(self) -> None:
-        self._abandon_switch()
-        self.role = ReplicaRole.PRIMARY
-        self.serving.started()
-
     # Being secondary or learner.
 
     def append(self, section: Section, now: float) -> RefusedSection | None:
@@ -471,7 +236,7 @@ class Replica:
             self.commit = min(section.commit, self.sequence)
             self.log.trim(self.commit)
             if self.role is ReplicaRole.SECONDARY:
-                self._purge()
+                self.purge()
         return None
 
     def _apply(self, section: Section, have: int) -> None:
@@ -512,28 +277,8 @@ class Replica:
 
     def tick(self, now: float, *, beat: bool, stalled: bool) -> None:
         """A few times in each heartbeat; `beat` once. With `stalled` this server was not running: it judges nobody."""
-        if self.role in (ReplicaRole.PRIMARY, ReplicaRole.SWITCHING, ReplicaRole.RECONCILING):
-            if beat or stalled:
-                self._beat(now, stalled=stalled)
-            if self.role is ReplicaRole.RECONCILING:
-                self._try_to_serve(now)
-        if self._switch is not None and now - self._switch[1] > self.timing.switch:
-            self._resume_serving()
-        if self.role is ReplicaRole.STEPPED_DOWN and now - self._stepped_down_at > self.timing.switch:
+        self.leading.tick(now, beat=beat, stalled=stalled)
+        if self.role is ReplicaRole.STEPPED_DOWN and now - self.stepped_down_at > self.timing.switch:
             self.serving.stopped()
         if not self.serving.idle:
             self.serving.tick(now)
-
-    def _beat(self, now: float, *, stalled: bool) -> None:
-        for follower in list(self.followers.values()):
-            follower.stalled = False
-            if stalled:  # I16
-                follower.heard_at = now
-            elif now - follower.heard_at > self.timing.peer_silence:
-                self._give_up(follower, f"it has acknowledged nothing for {self.timing.peer_silence:.1f} s")
-            elif follower.learner and follower.counted and not follower.complete_at:
-                self._tell_updated(follower)
-            elif follower.learner and self.log.bytes > LOG_BYTES_MAX:
-                self._restart_fill(follower)
-        if self.followers:
-            self._outbox.dirty[self.shard] = None

@@ -169,10 +169,10 @@ class ServerCore:
         return replica.seal(message.epoch, now)
 
     def switch(self, message: SwitchPrimary, request_id: int, now: float) -> None:
-        """See `Replica.switch`; the answer goes through the outbox."""
+        """See `Leading.switch`; the answer goes through the outbox."""
         replica = self.replicas.get(message.shard)
         why_not = (
-            replica.switch(message.epoch, message.target, request_id, now)
+            replica.leading.switch(message.epoch, message.target, request_id, now)
             if replica is not None
             else f"shard {message.shard} is not known here"
         )
@@ -211,12 +211,14 @@ class ServerCore:
 
     def _followers_of(self, member: Member) -> list[tuple[Replica, Follower]]:
         return [
-            (replica, replica.followers[member]) for replica in self.replicas.values() if member in replica.followers
+            (replica, replica.leading.followers[member])
+            for replica in self.replicas.values()
+            if member in replica.leading.followers
         ]
 
     def wanted_peers(self) -> set[Member]:
         """Members that this server has something to send to: there should be a PEER connection to each."""
-        return {member for replica in self.replicas.values() for member in replica.followers}
+        return {member for replica in self.replicas.values() for member in replica.leading.followers}
 
     def _forget_unneeded(self) -> None:
         # A link that is still connected stays: it may be wanted again before its connection is closed.
@@ -234,7 +236,7 @@ class ServerCore:
             link.lost()
             link.connected = True
             for replica, follower in self._followers_of(member):
-                replica.link_restored(follower)
+                replica.leading.link_restored(follower)
 
     def peer_lost(self, member: Member) -> None:
         """The PEER connection to this member is gone."""
@@ -249,12 +251,12 @@ class ServerCore:
         if link is None:
             return
         for replica, follower, refused in link.acknowledged(ack, now):
-            replica.follower_refused(follower, refused, now)
+            replica.leading.follower_refused(follower, refused, now)
 
     def wanted_fills(self) -> list[FillSource]:
         """Fills that are to be streamed now; the rim opens a TRANSFER connection for each new one."""
         for replica in self.replicas.values():
-            for follower in replica.followers.values():
+            for follower in replica.leading.followers.values():
                 if follower.learner and follower.joined and not follower.counted:
                     key = (replica.shard, follower.member)
                     source = self.fills.get(key)
@@ -305,8 +307,8 @@ class ServerCore:
             outbox.dirty.clear()
             for replica in dirty:
                 replica.close_turn()
-                if not any(follower.counted for follower in replica.followers.values()):
-                    replica.advance(now)
+                if not any(follower.counted for follower in replica.leading.followers.values()):
+                    replica.leading.advance(now)
             frames = self._frames(dirty, now)
         mailboxes, outbox.mailboxes = outbox.mailboxes, []
         to_coordinator, outbox.to_coordinator = outbox.to_coordinator, []
@@ -316,10 +318,10 @@ class ServerCore:
         heads: dict[Member, list[PeerMessage]] = {}
         batches: dict[Member, list[tuple[list[Section], list[Cover], int]]] = {}
         for replica in dirty:
-            for member, follower in replica.followers.items():
+            for member, follower in replica.leading.followers.items():
                 if not follower.link.connected or follower.stalled:
                     continue
-                configuration, begin, sections = replica.outgoing(follower)
+                configuration, begin, sections = replica.leading.outgoing(follower)
                 head = heads.setdefault(member, [])
                 if configuration is not None:
                     head.append(Configure(configuration))

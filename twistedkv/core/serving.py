@@ -2,11 +2,11 @@
 
 Read rule (I7, I13): only committed state is read, and only while the lease is valid *after* the value was read. A read
 of a key whose newest update is not committed waits for that commit and returns that update's value, which was the
-key's value at the moment of the commit. A read without a lease waits for the next acknowledgement: if that gives a lease
-in the same epoch, no member can have been sealed in between, so nobody else can have served.
+key's value at the moment of the commit. A read without a lease waits for the next acknowledgement: if that gives a
+lease in the same epoch, no member can have been sealed in between, so nobody else can have served.
 
-Write rule: a write is given the next sequence, applied, and answered when it is committed. Before it is given one, it is
-looked up in the dedup table (I12) and everything that can refuse it is asked.
+Write rule: a write is given the next sequence, applied, and answered when it is committed. Before it is given one, it
+is looked up in the dedup table (I12), and everything that can refuse it is asked.
 
 Requests that come while the shard is about to be served, here (RECONCILING) or elsewhere (SWITCHING, STEPPED_DOWN), are
 parked, bounded in number and time; they have had no effect, and are executed here or sent away later, in order.

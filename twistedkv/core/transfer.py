@@ -56,7 +56,7 @@ class FillSource:
         """Whether the fill is still wanted: same follower, same attempt, still primary."""
         replica = self.replica
         return (
-            replica.followers.get(self.follower.member) is self.follower
+            replica.leading.followers.get(self.follower.member) is self.follower
             and self.follower.fill == self.fill
             and self.follower.learner
         )
@@ -118,13 +118,13 @@ class FillSource:
         if ack.fill != self.fill:
             return
         if ack.refused:
-            self.replica.fill_refused(self.follower)
+            self.replica.leading.fill_refused(self.follower)
             return
         while self._under_way and self._under_way[0][0] <= ack.number:
             self._under_way.popleft()
         self.follower.heard_at = max(self.follower.heard_at, now)
         if self.ended:
-            self.replica.fill_ended(self.follower, now)
+            self.replica.leading.fill_ended(self.follower, now)
 
     def connection_lost(self) -> None:
         """Go back to what was not acknowledged."""
