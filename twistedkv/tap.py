@@ -23,21 +23,21 @@ from twistedkv.service.config import (
 )
 
 
+def _parameters(knobs: tuple[Knob, ...]) -> list[list[str | None]]:
+    parameters = [[knob.name, knob.short, None, knob.help] for knob in knobs if not knob.flag]
+    return [*parameters, ["config", "f", None, "TOML file with these options; flags win over it"]]
+
+
+def _flags(knobs: tuple[Knob, ...]) -> list[list[str | None]]:
+    return [[knob.name, knob.short, knob.help] for knob in knobs if knob.flag]
+
+
 class _KnobOptions(usage.Options):
     """Flags made of a table of knobs, and `--config FILE`."""
 
-    knobs: tuple[Knob, ...] = ()
     read: Callable[[Mapping[str, Any], str | None], Any]
     chosen: Any = None
     """The checked options, once parsed."""
-
-    def __init__(self) -> None:
-        self.optParameters = [
-            [knob.name, knob.short, None, knob.help] for knob in self.knobs if not knob.flag
-        ]
-        self.optParameters.append(["config", "f", None, "TOML file with these options; flags win over it"])
-        self.optFlags = [[knob.name, knob.short, knob.help] for knob in self.knobs if knob.flag]
-        super().__init__()
 
     def postOptions(self) -> None:
         """Check what was given. Ends the program with one sentence when it is wrong."""
@@ -52,7 +52,8 @@ class CoordinatorCommand(_KnobOptions):
 
     synopsis = "[options]"
     longdesc = "The coordinator alone: servers are started elsewhere, or here with --spawn, and outlive it."
-    knobs = COORDINATOR_KNOBS
+    optParameters = _parameters(COORDINATOR_KNOBS)
+    optFlags = _flags(COORDINATOR_KNOBS)
     read = staticmethod(coordinator_options)
 
 
@@ -61,7 +62,8 @@ class ServerCommand(_KnobOptions):
 
     synopsis = "[options]"
     longdesc = "A server: holds copies of shards. Joins the cluster of its coordinator."
-    knobs = SERVER_KNOBS
+    optParameters = _parameters(SERVER_KNOBS)
+    optFlags = _flags(SERVER_KNOBS)
     read = staticmethod(server_options)
 
 
@@ -70,7 +72,8 @@ class ClusterCommand(_KnobOptions):
 
     synopsis = "[options]"
     longdesc = "A coordinator and its servers on this machine, in one command. All of it ends with it."
-    knobs = CLUSTER_KNOBS
+    optParameters = _parameters(CLUSTER_KNOBS)
+    optFlags = _flags(CLUSTER_KNOBS)
     read = staticmethod(cluster_options)
 
 

@@ -18,7 +18,7 @@ import attrs
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
 from twistedkv.core.detector import FailureDetector
 from twistedkv.core.operations import OPERATIONS_KEPT, Event, Kind, Operation, Phase, Progress
-from twistedkv.core.steps import Change, Patience, Saved, Seal, Settings, Step, Switch, View
+from twistedkv.core.steps import Patience, Saved, Seal, Settings, Step, Switch, View
 from twistedkv.errors import TwistedKVError
 from twistedkv.limits import EPOCH_MAX
 from twistedkv.messages.coordinator import ShardReport
@@ -199,15 +199,12 @@ class CoordinatorState:
         self.shards.clear()
         self.promised.clear()
         self.settled.clear()
-        self.step.change = Change(
-            born_anew=True,
-            epoch_floor=self.epoch_floor,
-            operations=self.step.change.operations,
-            events=self.step.change.events,
-        )
-        self.step.change.version = None
-        self.version += 1
-        self.step.change.version = self.version
+        change = self.step.change
+        for part in (change.servers, change.shards, change.expected, change.promised):
+            part.clear()
+        change.born_anew = True
+        change.epoch_floor = self.epoch_floor
+        self._map_changed()
 
     def send(self, server_id: int, message: Any) -> None:
         """To a server, once the change is stored."""

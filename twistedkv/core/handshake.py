@@ -7,9 +7,7 @@ from twistedkv.messages.hello import Hello, HelloReply, Role
 from twistedkv.wire.frames import PROTOCOL_VERSION, PROTOCOL_VERSION_MIN
 
 
-def answer_hello(
-    hello: Hello, *, cluster: str, server_id: int, identity: bytes, roles: Container[Role]
-) -> HelloReply:
+def answer_hello(hello: Hello, *, cluster: str, server_id: int, identity: bytes, roles: Container[Role]) -> HelloReply:
     """The accepting side's answer. The connection stays open only if its status is SUCCESS.
 
     `roles` are those served on this port; an empty `cluster` is that of a server that has not joined one yet.

@@ -51,4 +51,4 @@ def watch_standard_input(ended: Callable[[], None]) -> Any:
     """Call `ended` when standard input reaches its end. Returns what has to be kept."""
     from twisted.internet.stdio import StandardIO
 
-    return StandardIO(_UntilEnd(ended))  # type: ignore[no-untyped-call]
+    return StandardIO(_UntilEnd(ended))
