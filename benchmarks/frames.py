@@ -88,8 +88,8 @@ class Replies:
         used = count * size
         chunk = data if used == len(data) else data[:used]
         if count and self._all_well(chunk, count):
-            self._rest = data[used:]
-            return [request_id for (request_id,) in self._ids(chunk)]
+            ids = [request_id for (request_id,) in self._ids(chunk)]
+            return ids + self._one_by_one(data[used:])
         return self._one_by_one(data)
 
     def _all_well(self, chunk: bytes, count: int) -> bool:
