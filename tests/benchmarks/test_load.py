@@ -8,9 +8,11 @@ from collections import Counter
 import pytest
 
 from benchmarks import load
-from benchmarks.fake import say_yes, serving
+from benchmarks.fake import map_of, say_yes, serving
 from benchmarks.lanes import Measurement
 from benchmarks.load import main, median_of
+from twistedkv.wire.client import decode_request
+from twistedkv.wire.frames import Frame
 
 VALUE = bytes(ord("a") + number % 26 for number in range(load.VALUE_BYTES))
 QUICK = ["--seconds", "0.02", "--runs", "1", "--keys", "300", "--in-flight", "1", "4"]
@@ -49,6 +51,18 @@ def test_wrong_values_fail_the_command(capsys: pytest.CaptureFixture[str]) -> No
     with serving(say_yes(b"another")) as [port]:
         assert main([*QUICK, "--coordinator", f"127.0.0.1:{port}"]) == 1
     assert "another value than was stored" in capsys.readouterr().out
+
+
+def test_every_key_is_loaded_before_anything_is_read() -> None:
+    stored: set[bytes] = set()
+
+    def answers(frames: list[Frame]) -> bytes:
+        stored.update(decode_request(kind, body).key for kind, _, _, body in frames)  # type: ignore[union-attr]
+        return say_yes(VALUE)(frames)
+
+    with serving(answers, servers=3) as ports:
+        assert not load.Target(map_of(ports), 500, 2, VALUE).load_all()
+    assert len(stored) == 500
 
 
 def test_nobody_there_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
