@@ -83,8 +83,10 @@ class Links:
         for attempt in self._attempts.values():
             attempt.cancel()
         self._attempts.clear()
-        for sender in [*self._peers.values(), *self._fills.values()]:
-            sender.connection.close()
+        connections = [sender.connection for sender in self._peers.values()]
+        connections += [sender.connection for sender in self._fills.values()]
+        for connection in connections:
+            connection.close()
 
     # Peers.
 

@@ -40,7 +40,7 @@ class ServerService(MultiService):
     """
 
     def __init__(self, reactor: Any, options: ServerOptions) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.reactor = reactor
         self.options = options
         self.server_id = options.server_id
@@ -80,7 +80,7 @@ class ServerService(MultiService):
         log.info(
             "server {server} listens on {host}:{port}", server=self.server_id, host=self.options.host, port=self.port
         )
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._beating.start(HEARTBEAT_SECONDS / _TICKS_PER_BEAT)
         self._registration.start()
 
@@ -107,7 +107,7 @@ class ServerService(MultiService):
         yield self._acceptor.close_all()
         if self._beating.running:
             self._beating.stop()
-        yield super().stopService()
+        yield super().stopService()  # type: ignore[no-untyped-call]
         log.info("server {server} has ended", server=self.server_id)
 
     def end(self, code: int) -> None:
