@@ -149,10 +149,10 @@ class Links:
     def wake(self, now: float) -> None:
         """`wake_at` has come."""
         timers = self._timers
+        if self.sweep_at <= now:
+            self.sweep(now)  # first, so that nothing is sent again whose deadline has passed
         while timers and timers[0][0] <= now and not self.closed:
             heappop(timers)[2](now)
-        if self.sweep_at <= now:
-            self.sweep(now)
         self.wake_at = min(self.sweep_at, timers[0][0]) if timers else self.sweep_at
 
     # For the router.
