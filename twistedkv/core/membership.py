@@ -77,6 +77,10 @@ def register(state: CoordinatorState, started: Started, now: float) -> Admission
     for seal in state.seals.values():
         seal.asked.pop(server.member, None)
     _settle_reports(state, server)
+    if not same:
+        for configuration in state.shards.values():
+            if server_id in configuration.preferred:
+                state.fill_patience.pop(configuration.shard, None)
     _form(state, now)
     for shard, configuration in list(state.shards.items()):
         if server_id in {member.server_id for member in configuration.everyone}:
@@ -144,7 +148,11 @@ def heard(state: CoordinatorState, server_id: int, now: float) -> None:
         state.reaped.pop(server.member, None)
         state.event("server.returned", f"server {server_id} is heard of again", now, server=server_id)
         review_all(state, now)
-    for shard in _settle_reports(state, server):
+
+
+def settle_reports(state: CoordinatorState, server_id: int, now: float) -> None:
+    """Look at what the server has just said of the shards that it is primary of."""
+    for shard in _settle_reports(state, state.servers[server_id]):
         review_shard(state, shard, now)
 
 
@@ -170,7 +178,7 @@ def server_failed(state: CoordinatorState, server_id: int, reason: str, now: flo
     view.failed_at = now
     view.reports = {}
     state.successors.pop(server_id, None)
-    named = [c for c in state.shards.values() if server.member in c.everyone]
+    named = [c for c in state.shards.values() if server.member in c.everyone or server_id in c.preferred]
     kind = "server.left" if leaving else "server.failed"
     state.event(kind, f"server {server_id}, pid {server.pid}: {reason}", now, server=server_id)
     if named:

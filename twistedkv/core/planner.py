@@ -60,12 +60,16 @@ class Planner:
         admission = membership.register(state, started, now)
         return admission, state.take_step()
 
-    def message(self, server_id: int, message: Any, now: float) -> Step:
-        """A registered server has sent something. What is not for the planner is ignored."""
+    def messages(self, server_id: int, messages: list[Any], now: float) -> Step:
+        """A registered server has sent something: all of it makes one step. What is not for the planner is ignored."""
         state = self._begin(now)
-        if server_id in state.servers:
-            membership.heard(state, server_id, now)
-            if isinstance(message, Leaving):
+        if server_id not in state.servers:
+            return state.take_step()
+        membership.heard(state, server_id, now)
+        for message in messages:
+            if isinstance(message, Heartbeat):
+                self._heartbeat(server_id, message, now)
+            elif isinstance(message, Leaving):
                 membership.leave(state, server_id, now)
             elif isinstance(message, Sealed):
                 failover.sealed(state, server_id, message, now)
@@ -75,16 +79,16 @@ class Planner:
                 self._follow(message.shard, now)
         return state.take_step()
 
-    def heartbeat(self, server_id: int, beat: Heartbeat, now: float) -> Step:
-        """A beat, with what the server says of its shards. Costs little when nothing has changed."""
-        state = self._begin(now)
-        if server_id not in state.servers:
-            return state.take_step()
+    def _heartbeat(self, server_id: int, beat: Heartbeat, now: float) -> None:
+        """What the server says of its shards. Costs little when nothing has changed."""
+        state = self.state
+        if state.servers[server_id].store_id != beat.store_id:
+            return
         view = state.view(server_id)
         view.keys, view.bytes_stored = beat.keys, beat.bytes_stored
         before = view.reports
         view.reports = {report.shard: report for report in beat.reports}
-        membership.heard(state, server_id, now)
+        membership.settle_reports(state, server_id, now)
         for shard, report in view.reports.items():
             old = before.get(shard)
             if shard in state.shards and (old is None or (old.epoch, old.role) != (report.epoch, report.role)):
@@ -96,7 +100,6 @@ class Planner:
                 progress = state.progress.get(operation.id) if operation.running else None
                 if progress is not None:
                     progress.report([fill for fill in beat.fills if fill.shard in operation.shards], now)
-        return state.take_step()
 
     def connection_lost(self, server_id: int, now: float) -> Step:
         """The server's connection broke, and it has no other."""

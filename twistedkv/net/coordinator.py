@@ -30,8 +30,8 @@ class Coordinator(Protocol):
     def server_started(self, session: ServerSession, started: Started) -> None:
         """A server has introduced itself."""
 
-    def server_message(self, session: ServerSession, message: Any) -> None:
-        """A server that was admitted has sent something."""
+    def server_messages(self, session: ServerSession, messages: list[Any]) -> None:
+        """A server that was admitted has sent something: one read's worth of it."""
 
     def server_lost(self, session: ServerSession) -> None:
         """Its connection is gone."""
@@ -69,10 +69,9 @@ class ServerSession:
         self._leaving_request = 0
 
     def frames_received(self, frames: list[Frame]) -> None:
-        """What the server sends. Raises ProtocolError for anything that is not of this family."""
+        """What the server sends, as one batch. Raises ProtocolError for anything that is not of this family."""
+        batch: list[Any] = []
         for frame in frames:
-            if self.connection.closed:
-                return
             message_type, _, request_id, body = frame
             message = FAMILY.decode(message_type, body)
             if isinstance(message, Started):
@@ -86,7 +85,11 @@ class ServerSession:
                     self._leaving_request = request_id
                 if isinstance(message, Sealed | Relinquished):
                     self.calls.answered(frame)
-                self._coordinator.server_message(self, message)
+                batch.append(message)
+            if self.connection.closed:
+                return
+        if batch:
+            self._coordinator.server_messages(self, batch)
 
     def _introduced(self, started: Started, request_id: int) -> None:
         if self.started is not None:

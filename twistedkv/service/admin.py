@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredList
 
 from twistedkv.core import commands
+from twistedkv.core.operations import Operation
+from twistedkv.core.planner import Planner
+from twistedkv.core.steps import Step
 from twistedkv.errors import InvalidRequest, Status
 from twistedkv.mapstore.interface import JOURNAL_PAGE
 from twistedkv.messages.coordinator import DumpPrimary, DumpSecondary
@@ -98,14 +101,24 @@ class AdminCommands:
     def _switch(self, session: ClientSession, request_id: int, command: dict[str, Any]) -> None:
         shard = _number(command, "shard")
         server = server_number(command.get("server"))
+        begun: list[Operation | None] = []
+
+        def plan(planner: Planner, now: float) -> Step:
+            operation, step = planner.switch(shard, server, now)
+            begun.append(operation)
+            return step
+
         now = self._coordinator.now()
-        operation = self._coordinator.switch(shard, server)
+        self._perform(plan)
+        operation = begun[0]
         if operation is None:
             self._switched(session, request_id, shard, server, now)
-        elif operation.id in self._coordinator.ended:
-            session.fail(request_id, "the switch could not be begun: see the journal", Status.SERVER_FAILURE)
         else:
             self._switching[operation.id] = (session, request_id, shard, server, now)
+
+    def _perform(self, plan: Callable[[Planner, float], Step]) -> None:
+        if not self._coordinator.perform(plan):
+            raise InvalidRequest("the coordinator could not store that: try again in a second")
 
     def _switched(self, session: ClientSession, request_id: int, shard: int, server: int, since: float) -> None:
         configuration = self._coordinator.whole_map().shards[shard]
@@ -120,7 +133,7 @@ class AdminCommands:
 
     def _dump(self, session: ClientSession, request_id: int, command: dict[str, Any]) -> None:
         server_id = server_number(command.get("server"))
-        server = self._coordinator.session_of(server_id)
+        server = self._coordinator.connections.servers.get(server_id)
         if server is None:
             raise InvalidRequest(f"server {server_id} is not connected: `twistedkv status` shows which are")
         deadline = self._coordinator.now() + DUMP_SECONDS
@@ -142,12 +155,20 @@ class AdminCommands:
 
         both: Deferred[Any] = DeferredList(asking, consumeErrors=True)
         both.addCallback(dumped)
-        both.addErrback(self._coordinator.unexpected)
+        both.addErrback(self._coordinator.connections.unexpected)
 
     def _accept_loss(self, session: ClientSession, request_id: int, command: dict[str, Any]) -> None:
         which = command.get("shard")
         shard = None if which == "all" else _number(command, "shard")
-        session.reply(request_id, {"shards": self._coordinator.accept_loss(shard)})
+        accepted: list[int] = []
+
+        def plan(planner: Planner, now: float) -> Step:
+            shards, step = planner.accept_loss(shard, now)
+            accepted.extend(shards)
+            return step
+
+        self._perform(plan)
+        session.reply(request_id, {"shards": accepted})
 
 
 def _number(command: dict[str, Any], name: str) -> int:

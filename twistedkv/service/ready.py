@@ -19,9 +19,14 @@ def write_ready_file(path: Path, address: str) -> None:
     part.replace(path)
 
 
+def command_line(address: str) -> str:
+    """How to call the command line tool for the coordinator at this address."""
+    return "twistedkv" if address == DEFAULT_ADDRESS else f"twistedkv --coordinator {address}"
+
+
 def announcement(address: str) -> str:
     """What `cluster` prints when it is ready: one line, and three commands to try."""
-    command = "twistedkv" if address == DEFAULT_ADDRESS else f"twistedkv --coordinator {address}"
+    command = command_line(address)
     return (
         f"ready: the cluster is formed, coordinator at {address}. Try, in another terminal:\n"
         f"  {command} put greeting hello\n"

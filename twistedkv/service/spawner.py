@@ -42,7 +42,7 @@ START_SECONDS = 15.0
 AT_ONCE_SECONDS = 3.0
 """A server that lives shorter than this has failed to start."""
 FAILURES_TOLD = 5
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.05
 PAUSE_SECONDS_MAX = 10.0
 OUTPUT_LINES = 10
 OUTPUT_BYTES = 4096
@@ -126,6 +126,7 @@ class Spawner:
         self._boot = boot_id()
         self._locals = {i: _Local(i) for i in range(1, self._options.servers + 1)}
         self._stopping: Deferred[bool] | None = None
+        self._waits = False
         self._in_order = True
         self._stop_timer: IDelayedCall | None = None
 
@@ -161,7 +162,7 @@ class Spawner:
                 local.pid = 0
                 self._spawn_later(local)
                 continue
-            session = self._coordinator.session_of(local.server_id)
+            session = self._coordinator.connections.servers.get(local.server_id)
             if session is not None and session.started is not None and session.started.pid == local.pid:
                 local.registered = True
             if not local.registered and now - local.since > START_SECONDS:
@@ -170,17 +171,18 @@ class Spawner:
                 if not local.pid:
                     self._spawn_later(local)
 
-    def stop(self) -> Deferred[bool]:
-        """No more starts; wait for those that we own, which have been told to end. Fires with whether they all did.
+    def stop(self, *, kill: bool) -> Deferred[bool]:
+        """No more starts. With `kill`, wait for the children, which have been told to end; kill those that do not.
 
-        What is still there after STOP_SECONDS is killed. Servers that are to outlive us are left alone.
+        Fires with whether none had to be killed. Without `kill` they are left alone, to outlive us.
         """
         done: Deferred[bool] = Deferred()
         self._stopping = done
         for local in self._locals.values():
             if local.timer is not None and local.timer.active():
                 local.timer.cancel()
-        if self._options.owns_servers:
+        self._waits = kill
+        if kill:
             for local in self._locals.values():
                 if local.child is not None and not local.registered:
                     self._signal(local, signal.SIGKILL)
@@ -197,7 +199,7 @@ class Spawner:
 
     def _stopped_perhaps(self) -> None:
         waiting = self._stopping
-        if waiting is None or (self._options.owns_servers and any(local.pid for local in self._locals.values())):
+        if waiting is None or (self._waits and any(local.pid for local in self._locals.values())):
             return
         if self._stop_timer is not None and self._stop_timer.active():
             self._stop_timer.cancel()
@@ -207,13 +209,14 @@ class Spawner:
     # Processes.
 
     def _spawn_later(self, local: _Local) -> None:
-        """Start it: at once after a long life, at growing intervals after short ones."""
+        """Start it, at growing intervals when it fails to.
+
+        The first pause is not only for the loop of failures: a failover is under way, what was sent for it leaves this
+        process only after the present call, and a starting interpreter would take a processor from it.
+        """
         if self._stopping is not None or (local.timer is not None and local.timer.active()):
             return
-        if not local.failures:
-            self._spawn(local)
-            return
-        pause = min(PAUSE_SECONDS_MAX, PAUSE_SECONDS * 4 ** (local.failures - 1))
+        pause = min(PAUSE_SECONDS_MAX, PAUSE_SECONDS * 3**local.failures)
         local.timer = self._reactor.callLater(pause, self._spawn, local)
 
     def _spawn(self, local: _Local) -> None:
