@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twistedkv.records import version_of
+
 
 def server(server_id: int, **changes: Any) -> dict[str, Any]:
     return {
@@ -32,8 +34,8 @@ def shard(number: int, **changes: Any) -> dict[str, Any]:
         "learners": [],
         "preferred": [1, 2],
         "state": "ok",
-        "last": 5123,
-        "commit": 5123,
+        "last": version_of(3, 5123),
+        "commit": version_of(3, 5123),
         **changes,
     }
 
@@ -79,10 +81,10 @@ def event(number: int, **changes: Any) -> dict[str, Any]:
         "number": number,
         "time": "2024-05-01T12:00:00.125Z",
         "event": "shard.promoted",
-        "text": "server_2 is the primary",
+        "text": "shard 0: server 2 is primary",
         "shard": 0,
         "epoch": 5,
         "server": 2,
-        "operation": None,
+        "operation": "recovery-1",
         **changes,
     }

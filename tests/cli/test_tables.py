@@ -122,6 +122,8 @@ def test_the_map_for_programs() -> None:
 def test_events() -> None:
     line = event_line(documents.event(17))
     assert line.startswith("    17  2024-05-0")
-    assert line.endswith(".125  shard.promoted      server_2, shard 0, epoch 5: server_2 is the primary")
-    bare = documents.event(18, event="coordinator.started", shard=None, epoch=None, server=None, text="generation 2")
+    assert line.endswith(".125  shard.promoted       shard 0: server 2 is primary (epoch 5, recovery-1)")
+    bare = documents.event(
+        18, event="coordinator.started", shard=None, epoch=None, server=None, operation=None, text="generation 2"
+    )
     assert event_line(bare).endswith("  coordinator.started  generation 2")

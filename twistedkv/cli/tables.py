@@ -15,6 +15,7 @@ from rich.text import Text
 
 from twistedkv.cli.output import bytes_text, seconds_text
 from twistedkv.clustermap import ClusterMap
+from twistedkv.records import sequence_of
 
 Json = Mapping[str, Any]
 
@@ -86,7 +87,7 @@ def shards_table(shards: Iterable[Json]) -> Table:
             _ids(shard["secondaries"]),
             _ids(shard["learners"]),
             Text("LOST" if state == "lost" else state, style=_SHARD_STYLES.get(state, _STYLE_OF_THE_REST)),
-            f"{shard['last']:,}",
+            f"{sequence_of(shard['last']):,}",
         )
     return table
 
@@ -165,13 +166,14 @@ def map_json(cluster_map: ClusterMap) -> dict[str, Any]:
 
 
 def event_line(event: Json) -> str:
-    """A line of the journal as plain text: number, local time, event, what it is about, in words."""
-    about = [server_name(event["server"])] if event.get("server") is not None else []
-    about.extend(f"{name} {event[name]}" for name in ("shard", "epoch", "operation") if event.get(name) is not None)
-    subject = ", ".join(about)
-    text = event.get("text") or ""
-    line = f"{event['number']:>6}  {_local_time(event['time'])}  {event['event']:<18}  {subject}"
-    return f"{line}: {text}" if subject and text else line + text
+    """A line of the journal as plain text: number, local time, event, what happened, in which epoch and operation.
+
+    The text names servers and shards itself; the fields are for programs.
+    """
+    where = [f"epoch {event['epoch']}"] if event.get("epoch") is not None else []
+    where.extend([str(event["operation"])] if event.get("operation") else [])
+    place = f" ({', '.join(where)})" if where else ""
+    return f"{event['number']:>6}  {_local_time(event['time'])}  {event['event']:<19}  {event['text']}{place}"
 
 
 def _headline(status: Json) -> Text:
