@@ -123,7 +123,6 @@ def test_events() -> None:
     line = event_line(documents.event(17))
     assert line.startswith("    17  2024-05-0")
     assert line.endswith(".125  shard.promoted       shard 0: server 2 is primary (epoch 5, recovery-1)")
-    bare = documents.event(
-        18, event="coordinator.started", shard=None, epoch=None, server=None, operation=None, text="generation 2"
-    )
+    nothing = {"shard": None, "epoch": None, "server": None, "operation": None}
+    bare = documents.event(18, event="coordinator.started", text="generation 2", **nothing)
     assert event_line(bare).endswith("  coordinator.started  generation 2")

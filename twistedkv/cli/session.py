@@ -278,8 +278,8 @@ def connection_options(defaults: bool = False) -> Callable[[_Command], _Command]
             envvar=COORDINATOR_VARIABLE if defaults else None,
             expose_value=defaults,
             callback=None if defaults else override("coordinator"),
-            help=f"Where the cluster's coordinator listens; several with commas between them "
-            f"(default ${COORDINATOR_VARIABLE}, else {COORDINATOR_DEFAULT}).",
+            help=f"Where the cluster's coordinator listens (default ${COORDINATOR_VARIABLE}, else "
+            f"{COORDINATOR_DEFAULT}). Several addresses have commas between them; for keys, a server's does too.",
         )(command)
 
     return decorate

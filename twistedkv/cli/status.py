@@ -33,9 +33,10 @@ PIPE_COLUMNS = 120
 def status_command(session: Session, *, watch: bool, check: bool, as_json: bool) -> None:
     """Show servers, shards and running recoveries.
 
-    For each server its state, address, process, time since its last heartbeat, how many shards it is primary,
-    secondary and learner of, and what it holds. For each running operation its phase, progress, rate and time
-    left. For each shard its slots, epoch, copies (server ids) and number of updates.
+    For each server its state, address, process, time since its last heartbeat, of how many shards it is primary
+    (Prim), secondary (Sec) or a copy being filled (Fill), and what it holds. For each running operation its
+    phase, progress, rate and time left. For each shard its slots, epoch, copies (server ids) and number of
+    updates.
 
     \b
     A shard is
