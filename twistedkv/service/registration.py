@@ -171,7 +171,7 @@ class Registration:
     def _registered(self, reply: StartedReply, connection: Connection) -> None:
         if reply.status != Status.SUCCESS:
             log.error("the coordinator refuses this server: {text}", text=reply.text)
-            self.server.end(1)
+            self.server.end()
             return
         self.server.registered(reply.server_id, reply.heartbeat_ms / 1000)
 
@@ -205,7 +205,7 @@ class Registration:
         if isinstance(message, Shutdown):
             log.info("the coordinator asks this server to end")
             server.coordinator_ends_us = True
-            server.end(0)
+            server.end()
             return
         if core is None:
             return  # before StartedReply nothing else can be meant for us

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from twistedkv.clustermap import STORE_ID_BYTES, Member
@@ -39,10 +40,11 @@ class ServerService(MultiService):
     answers that follow from it written once, at the end.
     """
 
-    def __init__(self, reactor: Any, options: ServerOptions) -> None:
+    def __init__(self, reactor: Any, options: ServerOptions, end_process: Callable[[], None] | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.reactor = reactor
         self.options = options
+        self._end_process = reactor.stop if end_process is None else end_process
         self.server_id = options.server_id
         self.store_id = secrets.token_bytes(STORE_ID_BYTES)
         """New with each process, because the memory of the one before is gone (I9)."""
@@ -64,6 +66,7 @@ class ServerService(MultiService):
         )
         self._turn_scheduled = False
         self._pressed = False
+        self._flush_waiters: list[Deferred[None]] = []
         self._beating = LoopingCall(self._tick)
         self._beating.clock = reactor
 
@@ -98,10 +101,10 @@ class ServerService(MultiService):
         core = self.core
         if core is not None:
             core.stop_serving()
-            until = self.now() + _FLUSH_SECONDS
-            while not core.flushed and self.now() < until:
-                yield deferLater(self.reactor, 0.01)
-            self._end_turn()
+            overdue = self.reactor.callLater(_FLUSH_SECONDS, self._give_up_flushing)
+            yield self.when_flushed()
+            if overdue.active():
+                overdue.cancel()
         self._registration.stop()
         self.links.stop()
         yield self._acceptor.close_all()
@@ -110,9 +113,9 @@ class ServerService(MultiService):
         yield super().stopService()  # type: ignore[no-untyped-call]
         log.info("server {server} has ended", server=self.server_id)
 
-    def end(self, code: int) -> None:
+    def end(self) -> None:
         """End the process, in order."""
-        self.reactor.callLater(0, self.reactor.stop)
+        self.reactor.callLater(0, self._end_process)
 
     def registered(self, server_id: int, heartbeat_seconds: float) -> None:
         """The coordinator knows us (again)."""
@@ -155,6 +158,22 @@ class ServerService(MultiService):
 
     # Turns.
 
+    def when_flushed(self) -> Deferred[None]:
+        """Fires when every update made here so far and until then is on every copy, and its client was answered."""
+        flushed: Deferred[None] = Deferred()
+        self._flush_waiters.append(flushed)
+        self.end_turn_soon()
+        return flushed
+
+    def _give_up_flushing(self) -> None:
+        log.warn("ending although not every update is on every copy: some peer does not answer")
+        self._tell_flush_waiters()
+
+    def _tell_flush_waiters(self) -> None:
+        waiters, self._flush_waiters = self._flush_waiters, []
+        for waiter in waiters:
+            waiter.callback(None)
+
     def end_turn_soon(self) -> None:
         """Something has changed: end the turn after everything that is readable now has been read."""
         if not self._turn_scheduled:
@@ -180,6 +199,8 @@ class ServerService(MultiService):
                 mailbox.take()
         for message, request_id in turn.to_coordinator:
             self._registration.send(message, request_id)
+        if self._flush_waiters and core.flushed:
+            self._tell_flush_waiters()
         if core.pressed != self._pressed:
             self._pressed = not self._pressed
             for session in list(self._clients.values()):
