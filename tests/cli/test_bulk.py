@@ -88,7 +88,7 @@ def test_a_record_that_fails_ends_it_with_its_line(client: FakeClient) -> None:
     client.failures[b"b"] = Unavailable("no server served it before the deadline")
     result = run(client, "load", "-", stdin=b"a\t1\nb\t2\nb\t3\nc\t4\n")
     assert result.exit_code == 3
-    assert one_sentence(result).startswith('line 3: "b": no server served it before the deadline')
+    assert one_sentence(result).startswith("line 3: no server served it before the deadline")
     client.failures[b"b"] = OutcomeUnknown("perhaps")
     assert run(client, "load", "-", stdin=b"b\t2\n").exit_code == 4
 
@@ -103,7 +103,7 @@ def test_continue_names_all_failures_and_keeps_their_lines(client: FakeClient, t
     assert result.exit_code == 3
     lines = result.stderr.splitlines()
     # The window that was being collected is stored before a wrong line is named: the order is that of the file.
-    assert lines[0] == 'line 2: "b": no server served it'
+    assert lines[0] == "line 2: no server served it"
     assert lines[1].startswith('line 4: expected either "key" or "key_base64"')
     assert lines[2].startswith("loaded 2 records")
     assert lines[3] == "Error: 2 lines failed, named above; the others are stored"

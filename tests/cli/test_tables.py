@@ -79,6 +79,12 @@ def test_what_is_lost_is_red_and_says_what_to_do() -> None:
     assert "\x1b[1;31mShard 3 is LOST" in rendered(status_view(lost), 120, color=True)
 
 
+def test_several_that_are_lost() -> None:
+    text = rendered(status_view(documents.status(healthy=False, lost=[3, 5])), 120)
+    assert "Shards 3, 5 are LOST: no server that held a copy is left. They are taken back" in text
+    assert "To make them empty and usable: twistedkv admin accept-loss SHARD|all" in text
+
+
 def test_a_cluster_that_has_not_been_formed() -> None:
     text = rendered(status_view(documents.status(cluster="", healthy=False, shards=[], servers=[])))
     assert "Cluster: not healthy" in text

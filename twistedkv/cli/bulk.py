@@ -26,7 +26,7 @@ from twistedkv.cli.lines import (
 )
 from twistedkv.cli.many import put_all
 from twistedkv.cli.measure import Meter
-from twistedkv.cli.output import NEWLINE, amount, is_terminal, message, print_json, seconds_text, shown
+from twistedkv.cli.output import NEWLINE, amount, is_terminal, message, print_json, seconds_text
 from twistedkv.cli.progress import Progress, progress_bar
 from twistedkv.cli.session import FAILURES, USAGE, Session, connection_options, exit_code_of, pass_session
 
@@ -116,7 +116,7 @@ class Load:
         self.records += records - len(failed)
         for record in sorted((window[key] for key in failed), key=lambda record: record.number):
             error = failed[record.key]
-            self._fail(record.number, record.line, f"{shown(record.key)}: {error}", exit_code_of(error))
+            self._fail(record.number, record.line, str(error), exit_code_of(error))
 
     def _fail(self, number: int, line: bytes, reason: str, exit_code: int) -> None:
         self.failed += 1

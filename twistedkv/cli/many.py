@@ -140,8 +140,8 @@ def mput_command(session: Session, *, pairs: tuple[str, ...], is_hex: bool, as_j
     elif done and is_terminal():
         message(f"stored {amount(len(done), 'key')}")
     if failed:
-        for name, error in failed.items():
-            message(f"{shown(name)}: {error}")
+        for error in failed.values():
+            message(str(error))
         code = max(exit_code_of(error) for error in failed.values())
         unit = amount(len(records), "key")
         raise FAILURES[code](f"{len(failed):,} of {unit} failed, named above; the others are stored")

@@ -300,7 +300,7 @@ def failure_of(error: TwistedKVError, session: Session | None) -> click.ClickExc
         return NotDoneFailure(unreachable(session))
     message = str(error) or type(error).__name__
     if isinstance(error, ShardLost) and "accept-loss" not in message:
-        message += " (see `twistedkv status`; `twistedkv admin accept-loss SHARD` makes it empty and usable)"
+        message += "; `twistedkv admin accept-loss SHARD` makes it empty and usable"
     return FAILURES[code](message)
 
 

@@ -192,15 +192,18 @@ def _headline(status: Json) -> Text:
 
 
 def _lost_lines(status: Json) -> list[Text]:
-    lines = []
-    for shard in status["lost"]:
-        text = (
-            f"Shard {shard} is LOST: no server that held a copy is left. "
-            "It is taken back if one returns with its data.\n"
-            f"To make it empty and usable: twistedkv admin accept-loss {shard}"
-        )
-        lines.append(Text(text, style="bold red"))
-    return lines
+    lost = status["lost"]
+    if not lost:
+        return []
+    if len(lost) == 1:
+        what, them, returns, argument = f"Shard {lost[0]} is LOST", "it", "It is", str(lost[0])
+    else:
+        what, them, returns, argument = f"Shards {', '.join(map(str, lost))} are LOST", "them", "They are", "SHARD|all"
+    text = (
+        f"{what}: no server that held a copy is left. {returns} taken back if one returns with its data.\n"
+        f"To make {them} empty and usable: twistedkv admin accept-loss {argument}"
+    )
+    return [Text(text, style="bold red")]
 
 
 def _local_time(iso: str) -> str:
