@@ -42,7 +42,7 @@ def shard(number: int, **changes: Any) -> dict[str, Any]:
 
 def operation(**changes: Any) -> dict[str, Any]:
     return {
-        "id": "r1",
+        "id": "recovery-1",
         "kind": "recovery",
         "server": 3,
         "shards": [1, 2],

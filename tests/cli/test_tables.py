@@ -59,15 +59,15 @@ def test_it_fits_and_stays_one_line_a_thing(width: int) -> None:
 def test_a_running_operation_and_none_that_has_ended() -> None:
     operations = [
         documents.operation(),
-        documents.operation(id="m7", kind="move", state="done"),
-        documents.operation(id="s8", kind="switch", server=None, records=0, records_total=0, seconds_left=None),
+        documents.operation(id="move-7", kind="move", state="done"),
+        documents.operation(id="switch-8", kind="switch", server=None, records=0, records_total=0, seconds_left=None),
     ]
     text = rendered(status_view(documents.status(operations=operations)), 100)
-    line = next(line for line in text.splitlines() if line.startswith("recovery r1"))
-    assert line.split("━")[0].split() == ["recovery", "r1", "server_3", "USE_SECONDARY"]
+    line = next(line for line in text.splitlines() if line.startswith("recovery-1"))
+    assert line.split("━")[0].split() == ["recovery-1", "server_3", "USE_SECONDARY"]
     assert line.split("━")[-1].split() == ["5,000/20,000", "5.0", "MiB/s", "2.5", "s"]
-    assert "m7" not in text
-    assert next(line for line in text.splitlines() if line.startswith("switch s8")).split()[-1] == "-"
+    assert "move-7" not in text
+    assert next(line for line in text.splitlines() if line.startswith("switch-8")).split()[-1] == "-"
 
 
 def test_what_is_lost_is_red_and_says_what_to_do() -> None:

@@ -99,7 +99,7 @@ def operations_table(operations: Iterable[Json]) -> Table:
     for operation in operations:
         done, total = operation["records"], operation["records_total"]
         table.add_row(
-            f"{operation['kind']} {escape(str(operation['id']))}",
+            escape(str(operation["id"])),
             server_name(operation["server"]),
             operation["phase"],
             ProgressBar(total=max(total, 1), completed=done, width=_BAR_COLUMNS) if total else "",
