@@ -138,14 +138,16 @@ class Delivery(Links):
         lane.queue.extendleft(bounced)
         lane.state = LaneState.IDLE
         last, lane.link = lane.link, None
-        if lane.refused:
-            lane.refused = False
-            primary = lane.configuration.primary
-            if last is not None and last.server is not None and last.server.member == primary:
-                lane.delay = min(max(2 * lane.delay, BACKOFF_SECONDS_MIN), BACKOFF_SECONDS_MAX)
-                lane.not_before = now + self.jittered(lane.delay)
-                self.at(lane.not_before, partial(self.pump, lane))
+        refused, lane.refused = lane.refused, False
+        server = None if last is None else last.server
+        again = refused and server is not None and server.member == lane.configuration.primary
+        if again:
+            lane.delay = min(max(2 * lane.delay, BACKOFF_SECONDS_MIN), BACKOFF_SECONDS_MAX)
+            lane.not_before = now + self.jittered(lane.delay)
+            self.at(lane.not_before, partial(self.pump, lane))
         self.pump(lane, now)
+        if again:
+            self.want_map(now)
 
     def _lost_for_good(self, lane: Lane) -> None:
         """No copy of the shard is left."""
@@ -253,8 +255,8 @@ class Delivery(Links):
     def stuck(self) -> bool:
         if self.unrouted or self.map_waiters:
             return True
-        waiting = (LaneState.STRANDED, LaneState.BACKING_OFF, LaneState.CONNECTING)
-        return any(lane.queue and lane.state in waiting for lane in self.lanes)
+        waiting = (LaneState.STRANDED, LaneState.BACKING_OFF, LaneState.CONNECTING, LaneState.DRAINING)
+        return any((lane.queue or lane.bounced) and lane.state in waiting for lane in self.lanes)
 
     def map_answered(self, operation: Operation) -> None:
         self.drop(operation, self.map)

@@ -75,7 +75,10 @@ class Links:
         """The coordinator is another one than before: its next map replaces ours."""
         self._map_wanted = False
         self._map_delay = 0.0
+        self._map_not_before = 0.0
         self._map_asks = 0
+        """Since the map has last changed. Invariant of these three: requests for the map are not more frequent
+        than MAP_SECONDS_MIN, whoever wants it how often."""
 
     # For the rim.
 
@@ -234,13 +237,14 @@ class Links:
         """There is, or soon will be, a newer map than ours."""
         if not self._map_wanted:
             self._map_wanted = True
-            self._map_delay = 0.0
-            self._map_asks = 0
-            self._ask_again(now)
+            if now >= self._map_not_before:
+                self._ask_again(now)
+            else:
+                self.at(self._map_not_before, self._ask_again)
 
     def ask_map(self, now: float) -> None:
         """Ask for the map, whether or not there is a newer one."""
-        if self._map_wanted and self.coordinator.state is LinkState.OPEN:
+        if self.coordinator.state is LinkState.OPEN:
             self._ask(self.coordinator, now)
         self.want_map(now)
 
@@ -259,6 +263,8 @@ class Links:
         if self.map == before:
             return
         self._map_wanted = False
+        self._map_delay = self._map_not_before = 0.0
+        self._map_asks = 0
         self.map_changed()
         for other in list(self.links.values()):
             server = other.server
@@ -273,9 +279,9 @@ class Links:
         self.lanes_follow(now)
 
     def _ask_again(self, now: float) -> None:
-        if not self._map_wanted or self.closed:
+        if not self._map_wanted or self.closed or now < self._map_not_before:
             return
-        if self._map_asks and not self.stuck():
+        if not self.stuck():
             self._map_wanted = False
             return
         candidates = [link for link in self.links.values() if link.state is LinkState.OPEN]
@@ -296,7 +302,8 @@ class Links:
                     link.pending.append(Operation(CONFIG_REQ, b"", -1, inf, None, MapRequest(False)))
                     self.open(link, now)
         self._map_delay = min(max(2 * self._map_delay, MAP_SECONDS_MIN), MAP_SECONDS_MAX)
-        self.at(now + self.jittered(self._map_delay), self._ask_again)
+        self._map_not_before = now + self.jittered(self._map_delay)
+        self.at(self._map_not_before, self._ask_again)
 
     def _ask(self, link: Link, now: float) -> None:
         self.put_out(Operation(CONFIG_REQ, b"", -1, inf, None, MapRequest(link.coordinator)), link, now)
