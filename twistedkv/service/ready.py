@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,9 +21,19 @@ def write_ready_file(path: Path, address: str) -> None:
     part.replace(path)
 
 
+def program() -> str:
+    """The command line tool of this installation, as it can be typed here: its path, if it is not on PATH."""
+    beside = Path(sys.executable).parent / "twistedkv"
+    found = shutil.which("twistedkv")
+    if not beside.exists() or (found is not None and Path(found).resolve() == beside.resolve()):
+        return "twistedkv"
+    here = Path.cwd()
+    return shlex.quote(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))
+
+
 def command_line(address: str) -> str:
     """How to call the command line tool for the coordinator at this address."""
-    return "twistedkv" if address == DEFAULT_ADDRESS else f"twistedkv --coordinator {address}"
+    return program() if address == DEFAULT_ADDRESS else f"{program()} --coordinator {address}"
 
 
 def announcement(address: str) -> str:
