@@ -34,7 +34,8 @@ def test_every_command_shows_an_example_and_has_the_connection_options() -> None
     for name in COMMANDS:
         text = CliRunner().invoke(main, [name, "--help"]).stdout
         if name != "admin":
-            assert f"twistedkv {name}" in text.partition("Example")[2], name
+            assert f"\n    twistedkv {name}" in text.partition("Example:")[2], name
+            assert "\\b" not in text
         if name not in ("admin", "generate-workload"):
             assert "--coordinator" in text, name
 

@@ -144,12 +144,12 @@ class Load:
 def load_command(
     session: Session, *, file: str, format_: str | None, go_on: bool, failures: Path | None, as_json: bool
 ) -> None:
-    r"""Store all records of a file.
+    """Store all records of a file.
 
     FILE may be - for standard input.
 
     TSV: a key, a tab and a value on each line. Tabs, line feeds, carriage returns, zero bytes and backslashes
-    within them are written \t \n \r \0 \\; all other bytes stand for themselves.
+    within them are written \\t \\n \\r \\0 \\\\; all other bytes stand for themselves.
 
     JSON Lines: {"key": "text", "value": "text"} on each line, with "key_base64" and "value_base64" for what is
     not UTF-8.

@@ -24,7 +24,7 @@ from twistedkv.cli.session import Session, connection_options, pass_session
 def journal_command(session: Session, *, after: int, follow: bool, as_json: bool) -> None:
     """Show what has happened in the cluster.
 
-    One event a line: its number, the local time, the event, what it is about, and what it means. With --json one
+    One event a line: its number, the local time, the event, what happened, its epoch and operation. With --json one
     object a line, with the time in UTC. The journal survives the coordinator's
     restart, and so does --follow.
 

@@ -46,10 +46,10 @@ _SCAN_PAGE_KEYS = 1000
 def scan_command(
     session: Session, *, prefix: str, values: bool, limit: int | None, is_hex: bool, as_json: bool
 ) -> None:
-    r"""List keys, in the order of their slots.
+    """List keys, in the order of their slots.
 
     One key a line; with --values a tab and the value follow. Tabs, line ends, zero bytes and backslashes are
-    written \t \n \r \0 \\, so that the output can be loaded again. With --json one object a line. A key that is
+    written \\t \\n \\r \\0 \\\\, so that the output can be loaded again. With --json one object a line. A key that is
     there during the whole scan is listed once; what is written meanwhile may be listed or not.
 
     \b
@@ -77,10 +77,10 @@ def scan_command(
 @connection_options()
 @pass_session
 def mget_command(session: Session, *, keys: tuple[str, ...], is_hex: bool, as_json: bool) -> None:
-    r"""Print the values of several keys.
+    """Print the values of several keys.
 
     A line for each: the key, a tab, the value, with tabs, line ends, zero bytes and backslashes written
-    \t \n \r \0 \\. With --json one object a line, where "value" and "version" are null for a key that does not
+    \\t \\n \\r \\0 \\\\. With --json one object a line, where "value" and "version" are null for a key that does not
     exist. Exit code 1 if one of them does not exist.
 
     \b
@@ -110,17 +110,17 @@ def mget_command(session: Session, *, keys: tuple[str, ...], is_hex: bool, as_js
 @connection_options()
 @pass_session
 def mput_command(session: Session, *, pairs: tuple[str, ...], is_hex: bool, as_json: bool) -> None:
-    r"""Store several keys at once.
+    """Store several keys at once.
 
     Without arguments, the pairs come from standard input: a key, a tab and a value on each line, with tabs, line
-    ends, zero bytes and backslashes within them written \t \n \r \0 \\. Each key is stored or not as one; the
+    ends, zero bytes and backslashes within them written \\t \\n \\r \\0 \\\\. Each key is stored or not as one; the
     whole is not a transaction. Keys that fail are named one by one, and the others are stored. For files see
     `twistedkv load`.
 
     \b
     Example:
       twistedkv mput user:1 ann user:2 bob
-      cut -d: -f1,5 --output-delimiter "$(printf '\t')" /etc/passwd | twistedkv mput
+      cut -d: -f1,5 --output-delimiter "$(printf '\\t')" /etc/passwd | twistedkv mput
     """
     if not pairs or pairs == (STANDARD_INPUT,):
         records = _records_of_standard_input()
