@@ -147,11 +147,22 @@ def _promote(
 
 
 def _lose(state: CoordinatorState, configuration: Configuration, now: float) -> None:
+    """No copy lives. All that may still have the data stay named; who has said that it holds nothing does not."""
     if configuration.lost:
         return
     shard = configuration.shard
-    state.set_shard(attrs.evolve(configuration, epoch=state.next_epoch(shard), learners=(), lost=True))
-    names = ", ".join(str(member.server_id) for member in configuration.members)
+    named = [m for m in configuration.members if (shard, m) not in state.empty] or list(configuration.members)
+    state.set_shard(
+        attrs.evolve(
+            configuration,
+            epoch=state.next_epoch(shard),
+            primary=named[0],
+            secondaries=tuple(named[1:]),
+            learners=(),
+            lost=True,
+        )
+    )
+    names = ", ".join(str(member.server_id) for member in named)
     state.event(
         "shard.lost",
         f"shard {shard} is LOST: no copy is left; it had copies on server {names}. "

@@ -6,6 +6,8 @@ the rules of `recovery` then make the configurations follow.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from twistedkv.clustermap import Configuration, Member, Server, ServerState
@@ -160,34 +162,47 @@ def settle_reports(state: CoordinatorState, server_id: int, now: float) -> None:
 
 
 def server_failed(state: CoordinatorState, server_id: int, reason: str, now: float, *, gone: bool) -> None:
-    """Take the server for failed. `gone`: its process certainly runs no more.
+    """Take one server for failed: see `servers_failed`."""
+    servers_failed(state, {server_id: reason}, now, gone=gone)
 
-    The shards are looked at before anything else is, so that SEAL is on its way as early as can be.
+
+def servers_failed(state: CoordinatorState, reasons: Mapping[int, str], now: float, *, gone: bool) -> None:
+    """Take servers for failed, and fail their shards over. `gone`: their processes certainly run no more.
+
+    All are marked before any shard is looked at: a shard that has lost all its copies at once keeps all of them named,
+    so that whichever comes back is taken back.
     """
-    server = state.servers.get(server_id)
-    if server is None:
-        return
-    if gone:
-        state.reaped[server.member] = None
-    if server.state is ServerState.FAILED:
-        return
-    leaving = server.state is ServerState.LEAVING
+    failed = []
+    for server_id, reason in reasons.items():
+        server = state.servers.get(server_id)
+        if server is not None and gone:
+            state.reaped[server.member] = None
+        if server is not None and server.state is not ServerState.FAILED:
+            failed.append(server)
+            _mark_failed(state, server, reason, now)
+    for server in failed:
+        for shard, configuration in list(state.shards.items()):
+            if server.member in configuration.everyone:
+                review_shard(state, shard, now)
+        if state.settings.respawns and server.server_id <= state.settings.servers:
+            text = f"server {server.server_id} is started again"
+            state.event("server.replacing", text, now, server=server.server_id)
+        state.step.failed.append(server.server_id)
+
+
+def _mark_failed(state: CoordinatorState, server: Server, reason: str, now: float) -> None:
+    server_id = server.server_id
     state.set_server(attrs.evolve(server, state=ServerState.FAILED))
     state.detector.forget(server_id)
     view = state.view(server_id)
     view.failed_at = now
     view.reports = {}
     state.successors.pop(server_id, None)
-    named = [c for c in state.shards.values() if server.member in c.everyone or server_id in c.preferred]
-    kind = "server.left" if leaving else "server.failed"
+    kind = "server.left" if server.state is ServerState.LEAVING else "server.failed"
     state.event(kind, f"server {server_id}, pid {server.pid}: {reason}", now, server=server_id)
+    named = [c for c in state.shards.values() if server.member in c.everyone or server_id in c.preferred]
     if named:
         _start_recovery(state, server.member, named, now)
-    for configuration in named:
-        review_shard(state, configuration.shard, now)
-    if state.settings.respawns and server_id <= state.settings.servers:
-        state.event("server.replacing", f"server {server_id} is started again", now, server=server_id)
-    state.step.failed.append(server_id)
 
 
 def _start_recovery(state: CoordinatorState, member: Member, named: list[Configuration], now: float) -> None:

@@ -47,8 +47,8 @@ class Planner:
             text = f"a new, empty cluster is begun; epochs go on after {state.epoch_floor}"
             state.event("cluster.reborn", text, now)
         elif children_gone:
-            for server_id in sorted(state.servers):
-                membership.server_failed(state, server_id, "it ended with the previous coordinator", now, gone=True)
+            reasons = dict.fromkeys(sorted(state.servers), "it ended with the previous coordinator")
+            membership.servers_failed(state, reasons, now, gone=True)
         membership.review_all(state, now)
         return state.take_step()
 
@@ -134,8 +134,9 @@ class Planner:
     def tick(self, now: float) -> Step:
         """Time has passed: a quarter of a heartbeat, usually."""
         state = self._begin(now)
-        for silence in state.detector.tick(now):
-            membership.server_failed(state, silence.server_id, silence.reason, now, gone=False)
+        silences = {silence.server_id: silence.reason for silence in state.detector.tick(now)}
+        if silences:
+            membership.servers_failed(state, silences, now, gone=False)
         membership.review_all(state, now)
         return state.take_step()
 
