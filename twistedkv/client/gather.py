@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredList
 
 from twistedkv.client.arguments import check_key, check_scan, check_value
-from twistedkv.client.operations import BOUNCES, Operation, refusal
+from twistedkv.client.operations import BOUNCES, REFRESH, Operation, refusal
 from twistedkv.client.results import CopyCheck, PartialFailure, Unreachable, Value
 from twistedkv.clustermap import ClusterMap, Configuration, Member, ServerState
 from twistedkv.errors import InvalidRequest, NotDone, OperationError, Status, Unavailable
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 UNDER_WAY_MAX = 2048
 UNDER_WAY_FIRST = 64
 UNDER_WAY_BYTES = 16 * 1024 * 1024
-REFRESH = 0
-"""Kind of an operation that is no message of its own."""
 
 
 def mget(client: Rim, keys: Iterable[bytes], deadline: float) -> Deferred[dict[bytes, Value | None]]:
@@ -157,10 +155,10 @@ def refresh(client: Rim, deadline: float) -> Deferred[ClusterMap]:
     return answer
 
 
-def _ask(client: Rim, kind: int, message: Any, server: int | None, deadline: float) -> Deferred[Any]:
+def _ask(client: Rim, kind: int, key: bytes, message: Any, server: int, deadline: float) -> Deferred[Any]:
     """Send one message to one server, once. Fails with Unreachable when that was not possible."""
     answer: Deferred[Any] = Deferred(lambda _: client.cancel(operation))
-    operation = Operation(kind, b"", -1, deadline, answer, message)
+    operation = Operation(kind, key, -1, deadline, answer, message)
     client.begin_to(operation, server)
     return answer
 
@@ -179,9 +177,10 @@ class _Rounds:
         now = self._client.seconds()
         self._delay = min(max(2 * self._delay, BACKOFF_SECONDS_MIN), BACKOFF_SECONDS_MAX)
         pause = min(self._client.router.jittered(self._delay), self._deadline - now)
-        if pause <= 0:
+        if pause > 0:
+            await self._client.pause(pause)
+        if self._client.seconds() >= self._deadline:
             raise Unavailable(f"{self._what}: no answer before the deadline; last heard: {heard}")
-        await self._client.pause(pause)
 
 
 async def verify(client: Rim, key: bytes, value: bytes | None, server: int | None, deadline: float) -> list[CopyCheck]:
@@ -191,7 +190,7 @@ async def verify(client: Rim, key: bytes, value: bytes | None, server: int | Non
         check_value(value)
     slot = slot_of(key)
     rounds = _Rounds(client, f"VERIFY {key!r}", deadline)
-    known: dict[Member, CopyCheck] = {}
+    known: dict[Member, Result] = {}
     while True:
         configuration = await _configuration(client, slot, deadline)
         members = [member for member in configuration.members if server in (None, member.server_id)]
@@ -203,14 +202,13 @@ async def verify(client: Rim, key: bytes, value: bytes | None, server: int | Non
             if not members:
                 raise NotDone(f"VERIFY {key!r}: server {server} holds no copy of shard {configuration.shard}")
         missing = [member for member in members if member not in known]
-        asked = [_ask(client, VERIFY, Verify(key), member.server_id, deadline) for member in missing]
+        asked = [_ask(client, VERIFY, key, Verify(key), member.server_id, deadline) for member in missing]
         heard = ""
         for member, (_, outcome) in zip(missing, await DeferredList(asked, consumeErrors=True), strict=True):
             result = outcome if isinstance(outcome, Result) else outcome.value
             if isinstance(result, Result):
                 if result.status in (Status.SUCCESS, Status.KEY_NOT_FOUND):
-                    role = "primary" if member == configuration.primary else "secondary"
-                    known[member] = _check(member, role, value, result)
+                    known[member] = result
                     continue
                 text = result.value.decode("utf-8", "replace")
                 if result.status not in BOUNCES:
@@ -224,13 +222,14 @@ async def verify(client: Rim, key: bytes, value: bytes | None, server: int | Non
         configuration = await _configuration(client, slot, deadline)
         members = [member for member in configuration.members if server in (None, member.server_id)]
         if members and all(member in known for member in members):
-            return [known[member] for member in members]
+            return [_check(member, configuration, value, known[member]) for member in members]
         if heard:
             client.router.want_map(client.seconds())
             await rounds.next(heard)
 
 
-def _check(member: Member, role: str, expected: bytes | None, result: Result) -> CopyCheck:
+def _check(member: Member, configuration: Configuration, expected: bytes | None, result: Result) -> CopyCheck:
+    role = "primary" if member == configuration.primary else "secondary"
     found = result.value if result.status == Status.SUCCESS else None
     return CopyCheck(member.server_id, role, found == expected, found, result.version if found is not None else 0)
 
@@ -259,7 +258,7 @@ async def noop(client: Rim, server: int | None, deadline: float) -> None:
         if server is not None or live:
             number += 1
             try:
-                await _ask(client, NOOP, Noop(), live[number % len(live)] if server is None else server, deadline)
+                await _ask(client, NOOP, b"", Noop(), live[number % len(live)] if server is None else server, deadline)
             except Unreachable as unreachable:
                 heard = str(unreachable)
             else:

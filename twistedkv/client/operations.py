@@ -36,9 +36,11 @@ _DELETE_BODY_BYTES = 24
 _CAS_BODY_BYTES = 34
 _INCR_BODY_BYTES = 32
 
+REFRESH = 0
+"""Kind of an operation that ends with the map, and is no message itself."""
+
 KIND_NAMES = {GET: "GET", PUT: "PUT", DELETE: "DELETE", CAS: "CAS", INCR: "INCR", VERIFY: "VERIFY", SCAN: "SCAN"}
-KIND_NAMES[NOOP] = "NOOP"
-KIND_NAMES[ADMIN] = "the command"
+KIND_NAMES |= {NOOP: "NOOP", ADMIN: "the command", REFRESH: "the request for the cluster map"}
 
 
 class Waiter(Protocol):

@@ -30,7 +30,7 @@ class CopyCheck(NamedTuple):
 
     server: int
     role: str
-    """`primary` or `secondary`, as the cluster map said when the copy was asked."""
+    """`primary` or `secondary`, as the cluster map says when all copies have answered."""
     matches: bool
     value: bytes | None
     version: int

@@ -133,10 +133,10 @@ class Router(Delivery):
         why = "the client was closed"
         for link in [self.coordinator, *self.links.values()]:
             for operation in link.waiting.values():
-                self.end(operation, self._given_up(operation, True, why))
-        for queue in self._queues():
+                self.end(operation, self._given_up(operation, link, True, why))
+        for queue, to in self._queues():
             for operation in queue:
-                self.end(operation, self._given_up(operation, False, why))
+                self.end(operation, self._given_up(operation, to, False, why))
             queue.clear()
         self.held = 0
         self.close_links()
@@ -264,17 +264,20 @@ class Router(Delivery):
 
     # Deadlines.
 
-    def _given_up(self, operation: Operation, sent: bool, why: str) -> Exception:
-        """The error of an operation that ends here and not by an answer. `sent`: it is in flight."""
+    def _given_up(self, operation: Operation, link: Link | None, sent: bool, why: str) -> Exception:
+        """The error of an operation that ends here and not by an answer.
+
+        `link` is where it is in flight (then `sent` is true), or where it waits if it is for that very server.
+        """
         lane = operation.lane
-        if lane is None:
-            link = self.coordinator
-            place = f"{link}, {link.state.value}" if not self.table else "its server"
-            heard = operation.heard or link.error
-        else:
+        heard = operation.heard
+        if lane is not None:
             server = self.map.servers.get(lane.configuration.primary.server_id)
             place = f"{lane}, server {server.server_id} at {server.address}" if server else f"{lane}"
-            heard = operation.heard
+        else:
+            link = link or self.coordinator
+            place = f"{link}, {link.state.value}"
+            heard = heard or link.error
         if sent and not heard:
             heard = "no answer"
         text = f"{operation} ({place}): {why}; last heard: {heard or 'nothing'}"
@@ -282,28 +285,27 @@ class Router(Delivery):
             return OutcomeUnknown(f"{text}; the write may have been executed, read the key to find out")
         return Unavailable(text)
 
-    def _queues(self) -> Iterator[deque[Operation] | list[Operation]]:
-        """All operations that are not in flight."""
-        yield self.unrouted
-        yield self.map_waiters
-        yield self.coordinator.pending
-        for link in self.links.values():
-            yield link.pending
+    def _queues(self) -> Iterator[tuple[deque[Operation] | list[Operation], Link | None]]:
+        """All operations that are not in flight, and the link they wait for if it is a certain one."""
+        yield self.unrouted, None
+        yield self.map_waiters, None
+        for link in (self.coordinator, *self.links.values()):
+            yield link.pending, link
         for lane in self.lanes:
-            yield lane.bounced
-            yield lane.queue
+            yield lane.bounced, None
+            yield lane.queue, None
 
     def sweep(self, now: float) -> None:
         """End the operations whose deadline has passed, and let go of the ended ones that are still queued."""
         why = "no answer before the deadline"
         earliest = inf
-        for queue in self._queues():
+        for queue, to in self._queues():
             kept = []
             for operation in queue:
                 if operation.waiter is None and operation.kind != CONFIG_REQ:
                     self.held -= 1
                 elif operation.deadline <= now:
-                    self.drop(operation, self._given_up(operation, False, why))
+                    self.drop(operation, self._given_up(operation, to, False, why))
                 else:
                     kept.append(operation)
                     earliest = min(earliest, operation.deadline)
@@ -319,7 +321,7 @@ class Router(Delivery):
                     continue
                 if operation.deadline <= now:
                     expired = True
-                    self.end(operation, self._given_up(operation, True, why))
+                    self.end(operation, self._given_up(operation, link, True, why))
                 else:
                     earliest = min(earliest, operation.deadline)
             if expired and link.heard_at <= now - SILENCE_SECONDS:
