@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
+from twistedkv.core.entries import UPDATE, encode_entry
 from twistedkv.messages.client import (
     Cas,
     Delete,
@@ -65,6 +66,7 @@ from twistedkv.messages.peer import (
     Replicate,
     Section,
 )
+from twistedkv.records import make_record
 from twistedkv.wire import client, coordinator, peer
 from twistedkv.wire.fields import Layout
 from twistedkv.wire.shared import HELLO, HELLO_REPLY, HELLO_REPLY_TYPE, HELLO_TYPE
@@ -86,6 +88,14 @@ CONFIGURATION = Configuration(
     lost=False,
     preferred=(2, 3),
 )
+
+LOG_ENTRY = encode_entry(5061, b"bar", make_record(0x1C0000000029, 0, b"v"), UPDATE, 5, 5, STORE_C)
+STREAMED_RECORD = bytes.fromhex("13c5 0003 0000000a 626172 00001c0000000028 00 76")
+SESSIONS = bytes.fromhex(
+    "0000000000000000 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 0000000000000005 0000000000000029 00000001 "
+    "0000000000000005 00001c0000000029 00"
+)
+"""What the peer messages carry and `twistedkv.core` makes: `tests/test_protocol_doc.py` has it taken apart there."""
 
 REPORT = ShardReport(shard=3, epoch=7, role=ReplicaRole.SECONDARY, last=0x1C0000000028, commit=40)
 
@@ -270,13 +280,15 @@ EXAMPLES = [
         Replicate(
             number=17,
             sections=[
-                Section(shard=3, epoch=7, commit=40, first=41, count=1, entries=b"\x01\x02\x03"),
+                Section(shard=3, epoch=7, commit=40, first=41, count=1, entries=LOG_ENTRY),
                 Section(shard=4, epoch=2, commit=9, first=10, count=0, entries=b""),
             ],
         ),
-        "54 01 81 00 00000000 00000049  0000000000000011 0002 0003 00000007 0000000000000028 "
-        "0000000000000029 00000001 00000003 010203 0004 00000002 0000000000000009 000000000000000a "
-        "00000000 00000000",
+        "54 01 81 00 00000000 0000007c  0000000000000011 0002 "
+        "0003 00000007 0000000000000028 0000000000000029 00000001 00000036 "
+        "13c5 0003 0000000a 00 0000000000000005 0000000000000005 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf "
+        "626172 00001c0000000029 00 76 "
+        "0004 00000002 0000000000000009 000000000000000a 00000000 00000000",
     ),
     Example(
         "peer",
@@ -293,20 +305,17 @@ EXAMPLES = [
     Example(
         "peer",
         "FILL_CHUNK",
-        FillChunk(
-            shard=3,
-            fill=1,
-            number=1,
-            count=1,
-            records=bytes.fromhex("1000 0001 0000000a 6b 00001c0000000028 00 76"),
-        ),
-        "54 01 84 00 00000000 00000021  0003 00000001 00000001 00000001 100000010000000a6b00001c00000000280076",
+        FillChunk(shard=3, fill=1, number=1, count=1, records=STREAMED_RECORD),
+        "54 01 84 00 00000000 00000023  0003 00000001 00000001 00000001 "
+        "13c5 0003 0000000a 626172 00001c0000000028 00 76",
     ),
     Example(
         "peer",
         "FILL_SESSIONS",
-        FillSessions(shard=3, fill=1, number=2, sessions=b"\x00\x01"),
-        "54 01 85 00 00000000 0000000c  0003 00000001 00000002 0001",
+        FillSessions(shard=3, fill=1, number=2, sessions=SESSIONS),
+        "54 01 85 00 00000000 00000047  0003 00000001 00000002 "
+        "0000000000000000 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 0000000000000005 0000000000000029 00000001 "
+        "0000000000000005 00001c0000000029 00",
     ),
     Example(
         "peer",
