@@ -21,6 +21,7 @@ from twistedkv.errors import (
     NotDone,
     OperationError,
     OutcomeUnknown,
+    ShardLost,
     Status,
     Unavailable,
     VersionMismatch,
@@ -285,6 +286,14 @@ class TestCopies:
         failure = done(network, client.verify(b"k", None, other))
         assert isinstance(failure, NotDone)
         assert f"server {other} holds no copy" in str(failure)
+
+    def test_a_lost_shard_is_said_at_once(self, network: MemoryNetwork, cluster: FakeCluster, client: Client) -> None:
+        for member in cluster.shard_of(b"k").members:
+            cluster.coordinator.publish(promoted(cluster.map, member.server_id))
+        network.pump_seconds(0.1)
+        failure = done(network, client.verify(b"k", b"v"))
+        assert isinstance(failure, ShardLost)
+        assert "accept-loss" in str(failure)
 
     def test_a_copy_that_fails_meanwhile_is_not_waited_for(
         self, network: MemoryNetwork, cluster: FakeCluster, client: Client

@@ -1,8 +1,8 @@
 """Operations that are made of others: on many keys, on all copies, over all shards.
 
 MGET and MPUT keep a bounded number of single operations under way, so that any number of keys can be given, and begin
-with few of them until it is known how large the values are: a server cuts a client off that asks for more than it
-reads.
+with few of them until it is known how large the values are: a server stops executing for a client that asks for more
+than it reads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twistedkv.client.arguments import check_key, check_scan, check_value
 from twistedkv.client.operations import BOUNCES, REFRESH, Operation, refusal
 from twistedkv.client.results import CopyCheck, PartialFailure, Unreachable, Value
 from twistedkv.clustermap import ClusterMap, Configuration, Member, ServerState
-from twistedkv.errors import InvalidRequest, NotDone, OperationError, Status, Unavailable
+from twistedkv.errors import InvalidRequest, NotDone, OperationError, ShardLost, Status, Unavailable
 from twistedkv.limits import BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN, SLOTS
 from twistedkv.messages.client import Noop, Result, Scan, ScanItem, ScanPage, Verify
 from twistedkv.slots import slot_of
@@ -201,6 +201,11 @@ async def verify(client: Rim, key: bytes, value: bytes | None, server: int | Non
             members = [member for member in configuration.members if server in (None, member.server_id)]
             if not members:
                 raise NotDone(f"VERIFY {key!r}: server {server} holds no copy of shard {configuration.shard}")
+        if configuration.lost:
+            raise ShardLost(
+                f"VERIFY {key!r}: shard {configuration.shard} is lost: no copy is left; "
+                f"`twistedkv admin accept-loss {configuration.shard}` makes it empty and usable"
+            )
         missing = [member for member in members if member not in known]
         asked = [_ask(client, VERIFY, key, Verify(key), member.server_id, deadline) for member in missing]
         heard = ""
