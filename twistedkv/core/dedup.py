@@ -152,6 +152,8 @@ class DedupTable:
                     offset += _RESULT.size
                     value = piece[offset : offset + length]
                     offset += length
+                    if offset > len(piece):
+                        raise ProtocolError("a piece of the dedup table is cut short")
                     if number >= session.oldest:
                         session.results.setdefault(number, (version, value) if length else version)
                 # Live results may have come before streamed ones: restore the order that `remember` relies on.

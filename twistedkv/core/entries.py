@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from struct import Struct
 
 from twistedkv.errors import ProtocolError
+from twistedkv.limits import SLOTS
 
 ENTRY_HEAD = Struct(">HHIBQQ16s")
 ENTRY_HEAD_BYTES = ENTRY_HEAD.size
@@ -44,8 +45,8 @@ def decode_entries(entries: bytes, count: int) -> Iterator[Entry]:
         slot, key_bytes, record_bytes, kind, number, oldest, client = unpack(entries, offset)
         middle = start + key_bytes
         offset = middle + record_bytes
-        if offset > end or record_bytes < 9:
-            raise ProtocolError("a log entry is cut short")
+        if offset > end or record_bytes < 9 or slot >= SLOTS:
+            raise ProtocolError("a log entry is cut short, or of a slot that does not exist")
         yield slot, entries[start:middle], entries[middle:offset], kind, number, oldest, client
     if offset != end:
         raise ProtocolError(f"{count} log entries were announced, {end - offset} bytes are left over")

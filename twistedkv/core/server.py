@@ -21,7 +21,7 @@ from twistedkv.core.progress import Cover, Follower, PeerLink
 from twistedkv.core.replica import Replica
 from twistedkv.core.transfer import FillMessage, FillSource, receive_fill
 from twistedkv.errors import ProtocolError, Status
-from twistedkv.limits import CLIENT_OUTPUT_BYTES_MAX, REPLICATE_BYTES_TARGET, UNACKNOWLEDGED_BYTES_MAX
+from twistedkv.limits import CLIENT_OUTPUT_BYTES_MAX, REPLICATE_BYTES_TARGET, SLOTS, UNACKNOWLEDGED_BYTES_MAX
 from twistedkv.messages.client import MapRequest, MapUpdate, Noop, Scan, Verify
 from twistedkv.messages.coordinator import (
     FillReport,
@@ -77,6 +77,8 @@ class ServerCore:
         self.outbox = Outbox()
         self._clock = clock
         self._by_slot: list[Replica] = []
+        """By slot; empty until all shards are known, and again when this server is to stop."""
+        self._stopped = False
         self._beat = 0
         self._last_tick: float | None = None
         self._last_beat = 0.0
@@ -153,8 +155,11 @@ class ServerCore:
             replica.serving.min_copies = self.map.min_copies
             if known.get(shard, 0) < configuration.epoch:
                 replica.configure(configuration, now)
-        if len(self._by_slot) == 0 and self.map.shards:
-            self._by_slot = [self.replicas[shard] for shard in self.map.slot_table()]
+        if not self._by_slot and not self._stopped:
+            table = self.map.slot_table()
+            # A primary may have told of one shard before the coordinator has told of all.
+            if len(table) == SLOTS:
+                self._by_slot = [self.replicas[shard] for shard in table]
         self._forget_unneeded()
 
     def update(self, message: UpdatePrimary | UpdateSecondary, now: float) -> None:
@@ -374,5 +379,6 @@ class ServerCore:
         )
 
     def stop_serving(self) -> None:
-        """Orderly stop: take no new requests."""
+        """Orderly stop: take no new requests, whatever maps still come."""
+        self._stopped = True
         self._by_slot = []

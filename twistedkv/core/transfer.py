@@ -18,10 +18,10 @@ from struct import Struct, error
 from twistedkv.core.progress import Follower
 from twistedkv.core.replica import Replica
 from twistedkv.errors import ProtocolError
-from twistedkv.limits import FILL_CHUNK_BYTES, FILL_WINDOW_CHUNKS
+from twistedkv.limits import FILL_CHUNK_BYTES, FILL_WINDOW_CHUNKS, SLOTS
 from twistedkv.messages.coordinator import FillReport, ReplicaRole
 from twistedkv.messages.peer import FillAck, FillChunk, FillEnd, FillSessions
-from twistedkv.records import is_tombstone
+from twistedkv.records import RECORD_HEAD_BYTES, is_tombstone
 
 _RECORD_HEAD = Struct(">HHI")
 _RECORD_HEAD_BYTES = _RECORD_HEAD.size
@@ -159,6 +159,8 @@ def _store_records(replica: Replica, chunk: FillChunk) -> None:
             start = offset + _RECORD_HEAD_BYTES
             middle = start + key_bytes
             offset = middle + record_bytes
+            if offset > len(records) or record_bytes < RECORD_HEAD_BYTES or slot >= SLOTS:
+                raise ProtocolError("a fill chunk's record is cut short, or of a slot that does not exist")
             put_newer(slot, records[start:middle], records[middle:offset])
     except error as wrong:
         raise ProtocolError("a fill chunk is cut short") from wrong

@@ -1,0 +1,82 @@
+"""The store in memory: against a dict, and by itself where records meet."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twistedkv.limits import SLOTS
+from twistedkv.records import TOMBSTONE, make_record, version_of
+from twistedkv.storage.memory import MemoryStore
+
+SLOTS_TRIED = st.sampled_from([0, 1, 2, SLOTS - 1])
+KEYS = st.sampled_from([b"a", b"b", b"longer key"])
+VERSIONS = st.integers(1, 6).map(lambda n: version_of(n // 3, n))
+RECORDS = st.builds(make_record, VERSIONS, st.sampled_from([0, TOMBSTONE]), st.binary(max_size=5))
+CALLS = st.one_of(
+    st.tuples(st.just("put"), SLOTS_TRIED, KEYS, RECORDS),
+    st.tuples(st.just("put_newer"), SLOTS_TRIED, KEYS, RECORDS),
+    st.tuples(st.just("purge"), SLOTS_TRIED, KEYS, VERSIONS),
+    st.tuples(st.just("drop"), st.lists(SLOTS_TRIED)),
+)
+
+
+@given(st.lists(CALLS, max_size=30))
+def test_it_is_a_dict_with_versions(calls):
+    store = MemoryStore()
+    model: dict[tuple[int, bytes], bytes] = {}
+    for name, *arguments in calls:
+        result = getattr(store, name)(*arguments)
+        if name == "drop":
+            model = {place: record for place, record in model.items() if place[0] not in arguments[0]}
+            continue
+        slot, key, given_ = arguments
+        old = model.get((slot, key))
+        if name == "put":
+            model[slot, key] = given_
+        elif name == "put_newer":
+            newer = old is None or int.from_bytes(given_[:8], "big") > int.from_bytes(old[:8], "big")
+            assert result is newer
+            if newer:
+                model[slot, key] = given_
+        elif old is not None and int.from_bytes(old[:8], "big") == given_:
+            del model[slot, key]
+    assert store.keys == len(model)
+    assert store.bytes_stored == sum(len(key) + len(record) for (_, key), record in model.items())
+    for slot in (0, 1, 2, SLOTS - 1):
+        here = {key: record for (where, key), record in model.items() if where == slot}
+        assert dict(store.items(slot)) == here
+        assert store.count([slot]) == len(here)
+        assert all(store.get(slot, key) == here.get(key) for key in (b"a", b"b", b"longer key", b"never"))
+    assert store.count(range(SLOTS)) == store.keys
+
+
+def test_items_may_be_used_while_writes_go_on():
+    store = MemoryStore()
+    for key in (b"a", b"b", b"c"):
+        store.put(1, key, make_record(1, 0, key))
+    seen = []
+    for key, _ in store.items(1):
+        store.put(1, key + b"!", make_record(2, 0, b""))
+        store.purge(1, b"c", 1)
+        seen.append(key)
+    assert seen == [b"a", b"b", b"c"]
+
+
+def test_a_key_is_purged_only_at_the_version_it_was_deleted_at():
+    """A key that was written again after its deletion stays."""
+    store = MemoryStore()
+    store.put(1, b"a", make_record(7, TOMBSTONE, b""))
+    store.put(1, b"a", make_record(8, 0, b"again"))
+    store.purge(1, b"a", 7)
+    assert store.get(1, b"a") == make_record(8, 0, b"again")
+    store.purge(2, b"a", 8)
+    store.purge(1, b"other", 8)
+    assert store.keys == 1
+
+
+def test_a_tombstone_is_newer_than_what_it_deletes():
+    """I11: the streamed record of a key that has been deleted since does not bring it back."""
+    store = MemoryStore()
+    assert store.put_newer(1, b"a", make_record(7, TOMBSTONE, b""))
+    assert not store.put_newer(1, b"a", make_record(6, 0, b"old"))
+    assert not store.put_newer(1, b"a", make_record(7, 0, b"same"))
+    assert store.put_newer(1, b"a", make_record(version_of(1, 1), 0, b"of a later epoch"))
