@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -78,7 +79,12 @@ class ServerService(MultiService):
     # Life.
 
     def startService(self) -> None:
-        self._listening = self.reactor.listenTCP(self.options.port, self._acceptor, interface=self.options.host)
+        options = self.options
+        try:
+            self._listening = self.reactor.listenTCP(options.port, self._acceptor, interface=options.host)
+        except CannotListenError as error:
+            where = f"{options.host}:{options.port}"
+            raise SystemExit(f"twistedkv: cannot listen on {where}: {error}: choose another --port") from None
         self.port = self._listening.getHost().port  # type: ignore[union-attr]
         log.info(
             "server {server} listens on {host}:{port}", server=self.server_id, host=self.options.host, port=self.port
