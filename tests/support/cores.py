@@ -21,6 +21,7 @@ from twistedkv.core.server import ServerCore
 from twistedkv.errors import Status
 from twistedkv.messages.client import Cas, Delete, Get, Incr, Put
 from twistedkv.messages.coordinator import (
+    Heartbeat,
     Relinquished,
     Remove,
     ReplicaRole,
@@ -219,7 +220,7 @@ class CoreCluster:
     def coordinator_heard(self, message: Any, request_id: int) -> None:
         """What a server said to the coordinator; acted upon only in the epoch that it was said for."""
         configuration = self.configuration
-        if isinstance(message, str) or message.epoch != configuration.epoch:
+        if isinstance(message, str | Heartbeat) or message.epoch != configuration.epoch:
             return
         if self.promised > configuration.epoch:
             return

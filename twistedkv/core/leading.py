@@ -144,6 +144,7 @@ class Leading:
         if now < replica.promise_until and not replica.configuration.released:
             return  # I8; `tick` comes back to it
         replica.role = ReplicaRole.PRIMARY
+        self._outbox.began_to_serve = True
         replica.serving.started()
 
     def _trim(self) -> None:

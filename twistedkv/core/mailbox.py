@@ -28,7 +28,7 @@ class Mailbox:
 class Outbox:
     """What the state machines of a server want to be said in this turn. The rim empties it (`ServerCore.flush`)."""
 
-    __slots__ = ("dirty", "mailboxes", "to_coordinator")
+    __slots__ = ("began_to_serve", "dirty", "mailboxes", "to_coordinator")
 
     def __init__(self) -> None:
         self.mailboxes: list[Mailbox] = []
@@ -37,6 +37,8 @@ class Outbox:
         """Shards with something to replicate, or whose followers have to be told something."""
         self.to_coordinator: list[tuple[object, int]] = []
         """(message, request id that it answers, or 0)."""
+        self.began_to_serve = False
+        """A replica serves since this turn: the coordinator waits for that, and should not until the next beat."""
 
     def answer(self, mailbox: Mailbox, frame: bytes) -> None:
         """Send a whole frame to a client, in the order of the calls."""

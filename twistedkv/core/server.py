@@ -316,6 +316,9 @@ class ServerCore:
                     replica.leading.advance(now)
             frames = self._frames(dirty, now)
         mailboxes, outbox.mailboxes = outbox.mailboxes, []
+        if outbox.began_to_serve:
+            outbox.began_to_serve = False
+            outbox.tell(self.heartbeat())
         to_coordinator, outbox.to_coordinator = outbox.to_coordinator, []
         return Turn(mailboxes, frames, to_coordinator)
 
