@@ -190,21 +190,39 @@ def test_modules_and_public_classes_say_what_they_are(path: Path) -> None:
             assert ast.get_docstring(node), node.name
 
 
+def covered_by(tree: ast.Module) -> list[str]:
+    """The module-level `COVERS` of a test module: modules that it drives and does not import."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COVERS":
+            names: list[str] = ast.literal_eval(node.value)
+            return names
+    return []
+
+
+TEST_TREES = [tree_of(path) for path in (ROOT / "tests").rglob("*.py") if "__pycache__" not in path.parts]
+
+
 @pytest.fixture(scope="module")
 def names_in_tests() -> set[str]:
-    """All that any test module imports."""
-    tests = [path for path in (ROOT / "tests").rglob("*.py") if "__pycache__" not in path.parts]
-    return {name for path in tests for name in names_imported(tree_of(path))}
+    """All that any test module imports, or says that it covers."""
+    return {name for tree in TEST_TREES for name in [*names_imported(tree), *covered_by(tree)]}
 
 
 @every_module
 def test_each_module_has_a_test(path: Path, names_in_tests: set[str]) -> None:
-    """One of its own name in the same place under tests/, or another that imports it by name."""
+    """One of its own name in the same place under tests/, or another that imports it by name.
+
+    A module that only runs in a process of its own is named in the `COVERS` of the test module that starts it.
+    """
     name = name_of(path)
     if path.name in ("__init__.py", "__main__.py") or any(name.startswith(free + ".") for free in UNTESTED):
         return
     own = ROOT / "tests" / path.relative_to(PACKAGE).with_name(f"test_{path.name}")
     assert own.exists() or name in names_in_tests, f"{own.relative_to(ROOT)} is missing"
+
+
+def test_what_tests_say_that_they_cover_exists() -> None:
+    assert {name for tree in TEST_TREES for name in covered_by(tree)} <= {name_of(path) for path in MODULES}
 
 
 def test_the_plugin_holds_strings_and_nothing_else() -> None:
