@@ -41,6 +41,8 @@ def pass_failpoints(failpoints: Failpoints, state: CoordinatorState, step: Step,
 def _roles(state: CoordinatorState, event: Event) -> dict[str, int]:
     """Server ids by role; empty if the event is not part of a recovery."""
     operation = state.operations.get(event.operation or "")
+    if operation is None and event.event == "server.failed":
+        operation = state.operation_of(server=event.server)  # begun after the event, in the same step
     if operation is not None and operation.kind is not Kind.RECOVERY:
         return {}
     if operation is None and event.event != "server.failed":
