@@ -75,7 +75,7 @@ BACKOFF_SECONDS_MAX = 0.5
 def check_relations(clock_rate_error: float = CLOCK_RATE_ERROR_MAX) -> None:
     """Raise ValueError unless the bounds stand in the order that the lease argument needs (docs/design.md)."""
     if LEASE_BEATS * (1 + clock_rate_error) > GRACE_BEATS * (1 - clock_rate_error):
-        raise ValueError("LEASE_BEATS is too long for GRACE_BEATS at this clock rate error: a stale read could be served")
+        raise ValueError("at this clock rate error LEASE_BEATS is too long for GRACE_BEATS: a stale read could pass")
     if not LEASE_BEATS < GRACE_BEATS < MISSED_BEATS:
         raise ValueError("the order LEASE_BEATS < GRACE_BEATS < MISSED_BEATS does not hold")
     if FRAME_BYTES_MAX < VALUE_BYTES_MAX + KEY_BYTES_MAX + 1024:

@@ -69,7 +69,7 @@ class FrameDecoder:
         while end - offset >= HEADER_BYTES:
             magic, version, message_type, flags, request_id, length = unpack(source, offset)
             if magic != MAGIC:
-                raise ProtocolError(f"expected a frame to begin with 0x{MAGIC:02x}, got 0x{magic:02x}: not this protocol")
+                raise ProtocolError(f"a frame begins with 0x{MAGIC:02x}, this with 0x{magic:02x}: not this protocol")
             if version != PROTOCOL_VERSION:
                 raise ProtocolError(f"protocol version {version} is not known here, only {PROTOCOL_VERSION}")
             if length > self._frame_bytes_max:

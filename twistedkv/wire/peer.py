@@ -12,8 +12,8 @@ from twistedkv.messages.peer import (
     FillChunk,
     FillEnd,
     FillSessions,
-    RefusedSection,
     Refusal,
+    RefusedSection,
     Replicate,
     Section,
 )
@@ -91,9 +91,7 @@ def encode_replicate(message: Replicate) -> bytes:
     for section in message.sections:
         entries = section.entries
         parts.append(
-            _SECTION_HEAD.pack(
-                section.shard, section.epoch, section.commit, section.first, section.count, len(entries)
-            )
+            _SECTION_HEAD.pack(section.shard, section.epoch, section.commit, section.first, section.count, len(entries))
         )
         parts.append(entries)
     return b"".join(parts)
