@@ -26,9 +26,9 @@ from twistedkv.errors import (
     VersionMismatch,
 )
 from twistedkv.limits import WRITE_WINDOW
-from twistedkv.messages.client import Get, MapRequest, Put
+from twistedkv.messages.client import Get, MapRequest, MapUpdate, Put
 from twistedkv.records import version_of
-from twistedkv.wire.client import CAS, DELETE, GET, INCR, PUT, RESULT
+from twistedkv.wire.client import CAS, CONFIG_RESP, DELETE, FAMILY, GET, INCR, PUT, RESULT
 
 KEY = b"a"
 
@@ -267,6 +267,17 @@ class TestOrder:
         driver.tick(0.011)
         assert [attempt.request.key for attempt in driver.sent(1)] == [b"1", b"2", b"4", b"5"]  # type: ignore[union-attr]
 
+    def test_the_timer_of_a_pause_that_was_cut_short_sends_nothing_while_the_lane_drains(self, driver: Driver) -> None:
+        driver.put(b"1")
+        driver.answer(driver.sent(1)[0], Status.NOT_PRIMARY_YET)
+        shard = driver.map.shards[0]
+        driver.publish(driver.map.changed(shards=[attrs.evolve(shard, epoch=2, secondaries=())]))
+        driver.put(b"2")
+        driver.answer(driver.sent(1)[0], Status.NOT_PRIMARY_YET)
+        driver.put(b"3")
+        driver.tick(0.011)
+        assert [attempt.request.key for attempt in driver.sent(1)] == [b"2"]  # type: ignore[union-attr]
+
     def test_a_new_primary_gets_nothing_before_the_old_one_has_answered(self, driver: Driver) -> None:
         driver.put(b"1")
         driver.publish(switched(driver.map, 0))
@@ -329,6 +340,19 @@ class TestFailover:
             new = attrs.evolve(server, store_id=store_id(1, 2)) if change == "store" else attrs.evolve(server, port=9)
             driver.publish(driver.map.changed(servers=[new]))
         assert driver.closed == [old]
+
+    def test_the_map_that_ends_a_link_comes_in_the_same_read_as_an_answer(self, driver: Driver) -> None:
+        call = driver.put(KEY)
+        [attempt] = driver.sent(1)
+        driver.map = promoted(driver.map, 1)
+        body = FAMILY.encode(MapUpdate(driver.map))[1]
+        frames = [(CONFIG_RESP, 0, 0, body), (RESULT, 0, attempt.request_id, bytes(9))]
+        driver.router.frames_received(attempt.link, frames, driver.now)
+        driver.settle()
+        assert not call.ended
+        driver.accept(2)
+        driver.answer_all()
+        assert call.outcome == 1
 
     def test_a_failed_primary_is_not_dialled_and_its_successor_at_once(self, driver: Driver) -> None:
         failed = attrs.evolve(driver.map.servers[1], state=ServerState.FAILED)
