@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from twisted.logger import Logger
+from twisted.python import threadable
 from twisted.python.failure import Failure
 
 from twistedkv.client.operations import Operation
@@ -48,6 +49,9 @@ class ReactorThread:
         self.thread.start()
 
     def _run(self) -> None:
+        # A running reactor declares its thread to be the one for I/O, for the whole process. That is the global one's.
+        declared = threadable.ioThread
+        self.reactor.callWhenRunning(setattr, threadable, "ioThread", declared)
         self.reactor.run(installSignalHandlers=False)
 
     def call(self, function: Callable[[], object]) -> None:

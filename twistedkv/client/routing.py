@@ -187,7 +187,8 @@ class Router(Delivery):
                 raise ProtocolError(f"{link} sent a malformed answer: {wrong}") from wrong
             lane.inflight -= 1
             if not status:
-                lane.newest = max(lane.newest, version)
+                if version > lane.newest:  # noqa: PLR1730 (each answer comes by here)
+                    lane.newest = version
                 if lane.delay:
                     lane.delay = 0.0
                 self.held -= 1
