@@ -103,13 +103,23 @@ class Failpoints:
         self._passed += 1
         if self._passed < point.count:
             return None
-        self._point = None
-        log.warn(
-            "failpoint {name}: {action} {target}, pid {pid}",
-            name=name, action=point.action, target=point.target, pid=pid,
-        )  # fmt: skip
+        if pid == os.getpid():
+            self._tell(point, pid)  # there will be no other opportunity
         try:
             self._kill(pid, ACTIONS[point.action])
         except ProcessLookupError:
+            self._passed -= 1
             return None
+        self._point = None
+        if pid != os.getpid():
+            self._tell(point, pid)
         return pid
+
+    def _tell(self, point: Failpoint, pid: int) -> None:
+        log.warn(
+            "failpoint {name}: {action} {target}, pid {pid}",
+            name=point.name,
+            action=point.action,
+            target=point.target,
+            pid=pid,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
+from twisted.logger import globalLogPublisher
 
 from tests.support.planning import SETTINGS, World
 from twistedkv.failpoints import ACTIONS, Failpoint, Failpoints
@@ -27,3 +28,19 @@ def test_from_the_first_step_on_there_are_those_who_hold_the_other_copies(name: 
     assert [number for _, number in killed] == [ACTIONS["kill"]]
     assert killed[0][0] in {server.pid for server in servers[1:]}
     assert not failpoints.armed
+
+
+def test_a_coordinator_that_kills_itself_says_so_before() -> None:
+    said: list[str] = []
+
+    def observe(event: dict[str, object]) -> None:
+        said.append(str(event.get("log_format")))
+
+    seen: list[int] = []
+    globalLogPublisher.addObserver(observe)
+    try:
+        point = Failpoint("recovery.sealed", "kill", "coordinator")
+        Failpoints(point, kill=lambda pid, number: seen.append(len(said))).passed("recovery.sealed", {})
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    assert (seen, len(said)) == ([1], 1)
