@@ -59,7 +59,9 @@ def accept_loss(state: CoordinatorState, shard: int | None, now: float) -> list[
     """
     if shard is not None and shard not in state.shards:
         raise InvalidRequest(f"there is no shard {shard}: the shards are 0 to {len(state.shards) - 1}")
-    lost = [c for c in state.shards.values() if c.lost and shard in (None, c.shard)]
+    if shard is not None and shard in state.seals and state.shards[shard].lost:
+        raise InvalidRequest(f"shard {shard} is being taken back from a server that returned: look again in a second")
+    lost = [c for c in state.shards.values() if c.lost and shard in (None, c.shard) and c.shard not in state.seals]
     if not lost and shard is not None:
         raise InvalidRequest(f"shard {shard} is not lost: nothing has to be accepted")
     ready = [server_id for server_id in sorted(state.servers) if state.ready_for_copies(server_id)]

@@ -85,7 +85,7 @@ def register(state: CoordinatorState, started: Started, now: float) -> Admission
                 state.fill_patience.pop(configuration.shard, None)
     _form(state, now)
     for shard, configuration in list(state.shards.items()):
-        if server_id in {member.server_id for member in configuration.everyone}:
+        if server_id in (*configuration.preferred, *(member.server_id for member in configuration.everyone)):
             review_shard(state, shard, now)
             if state.shards[shard].primary == server.member:
                 request_fill(state, state.shards[shard], now)

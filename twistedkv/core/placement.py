@@ -18,14 +18,20 @@ def initial(servers: Sequence[int], shards: int, copies: int) -> list[Preferred]
     count = len(servers)
     if not count:
         raise ValueError("a placement needs at least one server")
-    others = count - 1
-    others_wanted = min(copies - 1, others)
+    held = {server: len(range(i, shards, count)) for i, server in enumerate(servers)}
+    together: dict[tuple[int, int], int] = {}
     placement = []
     for shard in range(shards):
-        first = shard % count
-        turn = (shard // count) * others_wanted
-        seconds = [servers[(first + 1 + (turn + i) % others) % count] for i in range(others_wanted)]
-        placement.append((servers[first], *seconds))
+        turn = shard % count
+        primary = servers[turn]
+        # In a circle from the primary on, so that ties do not all go to the same few.
+        others = [servers[(turn + step) % count] for step in range(1, count)]
+        others.sort(key=lambda other, primary=primary: (held[other], together.get((primary, other), 0)))  # type: ignore[misc]
+        seconds = others[: copies - 1]
+        for second in seconds:
+            held[second] += 1
+            together[primary, second] = together.get((primary, second), 0) + 1
+        placement.append((primary, *seconds))
     return placement
 
 

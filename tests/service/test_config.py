@@ -1,0 +1,152 @@
+"""Options: flags over file over defaults, and one sentence for everything that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from twistedkv.errors import ConfigurationError
+from twistedkv.service.config import (
+    CLUSTER_KNOBS,
+    COORDINATOR_KNOBS,
+    SERVER_KNOBS,
+    CoordinatorOptions,
+    Knob,
+    ServerOptions,
+    address,
+    cluster_options,
+    coordinator_options,
+    read_file,
+    server_options,
+)
+
+ETC = Path(__file__).parent.parent.parent / "etc"
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert server_options({}) == ServerOptions()
+    assert coordinator_options({}) == CoordinatorOptions()
+    assert cluster_options({}) == CoordinatorOptions(spawn=True, owns_servers=True)
+    assert CoordinatorOptions().shards == 12
+
+
+def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.toml"
+    file.write_text('port = 7500\nservers = 5\nheartbeat = 1\nbase-dir = "here"\nspawn = true\n')
+    options = coordinator_options({"servers": "4", "copies": None, "spawn": 0}, str(file))
+    assert options.port == 7500
+    assert options.servers == 4
+    assert options.shards == 16, "four for each server"
+    assert options.heartbeat_seconds == 1.0
+    assert options.base_dir == Path("here")
+    assert options.spawn, "a flag that was not given does not take back what the file says"
+
+
+def test_all_options_of_a_server() -> None:
+    given = {
+        "coordinator": "node7:7401",
+        "cluster": "books",
+        "id": "server_3",
+        "host": "10.0.0.3",
+        "port": "7403",
+        "standby": 1,
+        "data-dir": "/var/lib/twistedkv",
+        "die-with-parent": 1,
+    }
+    assert server_options(given) == ServerOptions(
+        coordinator=("node7", 7401),
+        cluster="books",
+        server_id=3,
+        host="10.0.0.3",
+        port=7403,
+        standby=True,
+        data_dir=Path("/var/lib/twistedkv"),
+        die_with_parent=True,
+    )
+    assert {knob.key for knob in SERVER_KNOBS} - {"id"} | {"server_id"} == {
+        field.name for field in attrs.fields(ServerOptions)
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1:7400", ("127.0.0.1", 7400)),
+        ("localhost", ("localhost", 7400)),
+        (" node:1 ", ("node", 1)),
+        ("[::1]:80", ("::1", 80)),
+        ("[::1]", ("::1", 7400)),
+    ],
+)
+def test_addresses(text: str, expected: tuple[str, int]) -> None:
+    assert address(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", ":7400", "a:b", "a:0", "a:65536", "::1", "[::1", "[::1]x", 7400, None])
+def test_what_is_no_address(text: object) -> None:
+    with pytest.raises(ValueError, match="host:port"):
+        address(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("prot = 1", "prot: there is no such key, expected one of accept-loss, base-dir"),
+        ('port = "x"', "port: expected a whole number from 0 to 65535, got 'x'"),
+        ("port = true", "port: expected a whole number from 0 to 65535, got True"),
+        ("port = 70000", "port: expected a whole number from 0 to 65535, got 70000"),
+        ("port = 1.5", "port: expected a whole number from 0 to 65535, got 1.5"),
+        ("heartbeat = 0", "heartbeat: expected a number of seconds from 0.02 to 60, got 0"),
+        ("heartbeat = false", "heartbeat: expected a number of seconds"),
+        ('heartbeat = "often"', "heartbeat: expected a number of seconds"),
+        ("accept-loss = 1", "accept-loss: expected true or false, got 1"),
+        ('base-dir = ""', "base-dir: expected a path, got ''"),
+        ('cluster = ""', "cluster: expected a name of 1 to 64 bytes"),
+        ('host = "a\\nb"', "host: expected a host name or address"),
+        ("copies = 9", "copies: expected a whole number from 1 to 8, got 9"),
+        ("copies = 4", "copies: 4 copies need as many servers, but servers is 3"),
+        ("min-copies = 3", "min-copies: expected at most copies, which is 2, got 3"),
+        ("servers = 0", "servers: expected a whole number from 1 to 1000, got 0"),
+        ("port = ", "is not valid TOML"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said_in_one_sentence(tmp_path: Path, line: str, sentence: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(line + "\n")
+    with pytest.raises(ConfigurationError) as caught:
+        cluster_options({}, str(file))
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value) or "TOML" in sentence
+
+
+def test_what_is_wrong_in_a_flag_names_the_flag() -> None:
+    with pytest.raises(ConfigurationError, match="--port: expected a whole number from 0 to 65535, got 'many'"):
+        coordinator_options({"port": "many"})
+    with pytest.raises(ConfigurationError, match="--id: expected a whole number from 0 to 1000"):
+        server_options({"id": "server_x"})
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        server_options({}, str(tmp_path / "none.toml"))
+    (tmp_path / "b.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match="is not valid TOML"):
+        server_options({}, str(tmp_path / "b.toml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "knobs"), [("cluster", CLUSTER_KNOBS), ("coordinator", COORDINATOR_KNOBS), ("server", SERVER_KNOBS)]
+)
+def test_the_documented_files_name_every_knob_with_its_default(
+    name: str, knobs: tuple[Knob, ...], tmp_path: Path
+) -> None:
+    text = (ETC / f"{name}.toml").read_text()
+    read = {"cluster": cluster_options, "coordinator": coordinator_options, "server": server_options}[name]
+    assert read({}, str(ETC / f"{name}.toml")) == read({}), "as it stands, the file changes nothing"
+    lines = [line.removeprefix("# ") for line in text.splitlines()]
+    keys = [line for line in lines if any(line.startswith(f"{knob.name} = ") for knob in knobs)]
+    assert {line.split(" = ")[0] for line in keys} == {knob.name for knob in knobs} - {"die-with-parent"}
+    (tmp_path / "all.toml").write_text("\n".join(keys))
+    assert len(read_file(tmp_path / "all.toml", knobs)) == len(keys), "what is commented out is valid, too"
