@@ -24,7 +24,7 @@ from twistedkv.core.server import ServerCore
 from twistedkv.core.transfer import FillSource
 from twistedkv.errors import Status
 from twistedkv.messages.client import Put, Result, ScanPage
-from twistedkv.messages.coordinator import ReplicaRole, Seal, Sealed
+from twistedkv.messages.coordinator import Heartbeat, ReplicaRole, Seal, Sealed
 from twistedkv.messages.peer import Ack, BeginFill, Configure, RefusedSection, Replicate, Section
 from twistedkv.records import TOMBSTONE, make_record, version_of
 from twistedkv.slots import slot_of
@@ -77,7 +77,7 @@ def entry(
 ) -> bytes:
     """One log entry; `value` None is a deletion."""
     record = make_record(version, TOMBSTONE if value is None else 0, value or b"")
-    return encode_entry(slot_of(key), key, record, kind, number, number, client)
+    return encode_entry(slot_of(key), key, record, kind, number, min(number, 1), client)
 
 
 def section(
@@ -102,6 +102,8 @@ class Desk:
         self.sent: dict[Member, list[Any]] = {}
         """By peer, what was said to it."""
         self.told: list[tuple[Any, int]] = []
+        """What was said to the coordinator besides heartbeats, and the request that it answers."""
+        self.heartbeats: list[Heartbeat] = []
         self.mailboxes: dict[bytes, Mailbox] = {}
         self._map_version = 0
 
@@ -165,7 +167,11 @@ class Desk:
                 self.answers.setdefault(request_id, []).append(decode_response(message_type, body))  # type: ignore[arg-type]
         for link, messages in turn.frames:
             self.sent.setdefault(link.member, []).extend(map(recoded, messages))
-        self.told += turn.to_coordinator
+        for message, request_id in turn.to_coordinator:
+            if isinstance(message, Heartbeat):
+                self.heartbeats.append(message)
+            else:
+                self.told.append((message, request_id))
 
     def sections_to(self, member: Member) -> list[Section]:
         """All sections that were sent to a peer, in order."""

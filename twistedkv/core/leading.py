@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _NEVER = float("inf")
 _SERVING_NAME = (ReplicaRole.PRIMARY, ReplicaRole.SWITCHING)
+_LEADING = (*_SERVING_NAME, ReplicaRole.RECONCILING)
 
 
 class Leading:
@@ -61,7 +62,7 @@ class Leading:
     def tick(self, now: float, *, beat: bool, stalled: bool) -> None:
         """See `Replica.tick`."""
         replica = self._replica
-        if replica.role in (ReplicaRole.PRIMARY, ReplicaRole.SWITCHING, ReplicaRole.RECONCILING):
+        if replica.role in _LEADING:
             if beat or stalled:
                 self._beat(now, stalled=stalled)
             if replica.role is ReplicaRole.RECONCILING:
@@ -119,6 +120,8 @@ class Leading:
     def advance(self, now: float) -> None:
         """Recompute commit and lease, and act on what that allows."""
         replica = self._replica
+        if replica.role not in _LEADING:
+            return  # what it has may never be committed, and it has no lease
         if self.counted:
             acked = min(follower.acked for follower in self.counted)
             replica.lease_until = min(follower.lease_from for follower in self.counted) + replica.timing.lease
