@@ -293,8 +293,8 @@ def test_a_learner_is_asked_for_by_the_names_of_the_original() -> None:
     first = next(c.shard for c in world.planner.map.shards if c.primary == servers[0].member)
     second = next(c.shard for c in world.planner.map.shards if c.secondaries[0] == servers[0].member)
     world.kill(servers[0], reaped=True)
-    world.start(1)
     world.steps.clear()
+    world.start(1)
     world.settle(1)
     sends = [message for step in world.steps for _, message in step.sends]
     assert first in {m.configuration.shard for m in sends if isinstance(m, UpdatePrimary)}
