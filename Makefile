@@ -8,7 +8,7 @@ BASE_DIR ?= .cluster
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint format bench matrix clean help
+.PHONY: run test lint format bench matrix acceptance clean help
 
 run: $(READY) ## start a local cluster in the foreground (more options: make run ARGS="--servers 5 --copies 3")
 	@exec $(BIN)/twistd -n --pidfile= twistedkv cluster --base-dir $(BASE_DIR) $(ARGS)
@@ -29,7 +29,11 @@ bench: $(READY) ## measure replicated PUT/s and GET/s on a throw-away cluster
 	@$(BIN)/python -m benchmarks.load $(ARGS)
 
 matrix: $(READY) ## kill and freeze each process at each step of a recovery, and print the table
-	@$(BIN)/python -m pytest -q -s -m matrix tests/live $(ARGS)
+	@$(BIN)/python -m tests.acceptance.matrix $(ARGS)
+
+acceptance: $(READY) ## what the system is asked to withstand, on real processes and real input (about fifteen minutes)
+	@failed=0; for script in workload packages daemons switching without_coordinator; do \
+	    $(BIN)/python -m tests.acceptance.$$script || failed=1; done; exit $$failed
 
 clean: ## remove what can be made again (the virtual environment too, the data in .cluster not)
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -37,7 +41,7 @@ clean: ## remove what can be made again (the virtual environment too, the data i
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # The virtual environment. The editable install has to be of the "compat" kind, or twistd does not see the plugin
 # (setup.cfg says why). The last command writes twistd's cache of plugins, which is no error when it cannot.

@@ -111,6 +111,8 @@ class Daemons:
         self.directory = directory
         self.token = secrets.token_hex(8)
         self.started: list[Daemon] = []
+        self.outlived = False
+        """Whether daemons may outlive the one that started them: `coordinator --spawn`."""
 
     def __enter__(self) -> Daemons:
         return self
@@ -122,12 +124,13 @@ class Daemons:
             daemon.signal(signal.SIGKILL)
         for daemon in self.started:
             daemon.wait()
-        # Children of a killed `cluster` end with it; servers that a `coordinator --spawn` started are meant to stay.
-        left = self.left()
+        until = time.monotonic() + (0 if self.outlived else 10)
+        while (left := self.left()) and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)  # children of a killed `cluster` end with it, but that is for the kernel to do
         for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         wait_for("the end of what was left", lambda: not self.left())
+        assert not left or self.outlived or error is not None, f"processes were left: {left}"
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """That of every process of this test."""
@@ -260,6 +263,7 @@ class Cluster(Daemons):
     def start_coordinator(self, *flags: str, fail: str = "", daemonized: bool = False) -> Daemon:
         """`coordinator`: does not wait for anything. `fail` is a failpoint."""
         self.ready_file.unlink(missing_ok=True)
+        self.outlived = self.outlived or "--spawn" in flags
         if daemonized:
             return self.start_daemonized("coordinator", "coordinator", *self._flags, *flags)
         environment = {"TWISTEDKV_FAIL": fail} if fail else {}

@@ -39,7 +39,7 @@ class _Writer(threading.Thread):
         """By key: what it may hold; the first was acknowledged."""
         self.versions: dict[bytes, int | None] = {}
         """Of keys that are only changed with CAS; None when it is not known."""
-        self.sums: dict[bytes, list[int]] = {key: [] for key in COUNTERS}
+        self.sums: dict[bytes, list[int]] = {key: [] for key in load.counters}
         self.unknown_increments: Counter[bytes] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.last_errors: list[str] = []
@@ -59,7 +59,7 @@ class _Writer(threading.Thread):
             self._client.close()
 
     def _one(self) -> None:
-        key = b"w%d-%d" % (self._number, self._random.randrange(self._load.keys))
+        key = b"%sw%d-%d" % (self._load.name, self._number, self._random.randrange(self._load.keys))
         chance = self._random.random()
         began = time.monotonic()
         operation = self._cas if chance < 0.15 else self._increment if chance < 0.35 else self._change
@@ -119,7 +119,7 @@ class _Writer(threading.Thread):
         return "done"
 
     def _increment(self, key: bytes) -> str:
-        counter = self._random.choice(COUNTERS)
+        counter = self._load.name + self._random.choice(COUNTERS)
         try:
             self.sums[counter].append(self._client.incr(counter).value)
         except OutcomeUnknown:
@@ -141,12 +141,21 @@ class Load:
     """Some writers at work. `with Load(address) as load:` begins; `load.stop()` ends."""
 
     def __init__(
-        self, address: str, *, writers: int = 4, keys: int = 50, pause_seconds: float = 0.002, deadline: float = 10.0
+        self,
+        address: str,
+        *,
+        writers: int = 4,
+        keys: int = 50,
+        pause_seconds: float = 0.002,
+        deadline: float = 10.0,
+        name: str = "",
     ) -> None:
+        self.name = name.encode()
         self.address = address
         self.keys = keys
         self.pause_seconds = pause_seconds
         self.deadline = deadline
+        self.counters = [self.name + key for key in COUNTERS]
         self.stopping = threading.Event()
         self._writers = [_Writer(self, number) for number in range(writers)]
 
@@ -190,6 +199,7 @@ class Load:
 
     def check(self, client: Client, copies: int, *, lost: Collection[int] = ()) -> list[str]:
         """What is wrong, when all writers have stopped: nothing, it is hoped. `lost` are shards not to be looked at."""
+        client.refresh()
         problems = [problem for writer in self._writers for problem in writer.problems]
         problems += [f"{writer.name} hangs" for writer in self._writers if writer.is_alive()]
         expected: dict[bytes, list[bytes | None]] = {}
@@ -203,7 +213,7 @@ class Load:
                     problems.append(f"{key!r} was deleted and is listed")
                 if not lost and None not in possible and key not in listed:
                     problems.append(f"{key!r} was stored and is not listed")
-        for key in COUNTERS:
+        for key in self.counters:
             if shard_of(client, key) not in lost:
                 problems += self._check_counter(client, key, copies)
         return problems
