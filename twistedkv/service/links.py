@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +147,9 @@ class Links:
         if reply.identity != member.store_id:
             raise HelloRefused(f"server {member.server_id} at this address has other data than the map says")
 
+    def _jitter(self) -> float:
+        return self._server.random.uniform(0.5, 1.0)
+
     def _dial(
         self,
         key: Hashable,
@@ -177,7 +179,7 @@ class Links:
             if self._attempts.get(key) is not attempt or self._stopped:
                 return
             attempt.failures += 1
-            pause = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2**attempt.failures) * random.uniform(0.5, 1.0)
+            pause = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2**attempt.failures) * self._jitter()
             log.debug("no connection to {address}: {error}", address=address.address, error=failure.getErrorMessage())
             attempt.retry = self._server.reactor.callLater(pause, self.adjust)
 

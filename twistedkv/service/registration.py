@@ -6,8 +6,6 @@ server goes on serving, and dials until it is back.
 
 from __future__ import annotations
 
-import os
-import random
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -162,7 +160,7 @@ class Registration:
             server.store_id,
             server.options.host,
             server.port,
-            os.getpid(),
+            server.pid,
             server.options.standby,
             server.core.reports() if server.core is not None else [],
         )
@@ -195,7 +193,7 @@ class Registration:
 
     def _retry_after(self, seconds: float) -> None:
         if self._retry is None or not self._retry.active():
-            self._retry = self.server.reactor.callLater(seconds * random.uniform(0.5, 1.0), self.start)
+            self._retry = self.server.reactor.callLater(seconds * self.server.random.uniform(0.5, 1.0), self.start)
 
     # Orders.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random as random_module
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -41,14 +43,26 @@ class ServerService(MultiService):
     answers that follow from it written once, at the end.
     """
 
-    def __init__(self, reactor: Any, options: ServerOptions, end_process: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        options: ServerOptions,
+        end_process: Callable[[], None] | None = None,
+        *,
+        store_id: bytes | None = None,
+        random: random_module.Random | None = None,
+        pid: int | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.reactor = reactor
         self.options = options
         self._end_process = reactor.stop if end_process is None else end_process
         self.server_id = options.server_id
-        self.store_id = secrets.token_bytes(STORE_ID_BYTES)
+        self.store_id = secrets.token_bytes(STORE_ID_BYTES) if store_id is None else store_id
         """New with each process, because the memory of the one before is gone (I9)."""
+        self.random = random_module.Random() if random is None else random
+        """For the pauses between attempts to connect."""
+        self.pid = os.getpid() if pid is None else pid
         self.core: ServerCore | None = None
         """None until the coordinator has said who we are."""
         self.port = options.port
