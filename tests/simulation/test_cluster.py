@@ -1,0 +1,111 @@
+"""The real coordinator, servers and clients on simulated time."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from twistedkv.errors import Superseded
+from twistedkv.simulation.cluster import Cluster, Shape
+from twistedkv.simulation.disk import SimulatedMapStore
+from twistedkv.simulation.process import Process
+from twistedkv.simulation.reactor import HostClock
+from twistedkv.simulation.timeline import Killed, Timeline
+
+
+def formed(seed: int = 1) -> Cluster:
+    timeline = Timeline(seed)
+    cluster = Cluster(timeline, Shape())
+    cluster.start_coordinator()
+    for server_id in (1, 2, 3):
+        cluster.start_server(server_id)
+    assert timeline.run_while(lambda: not cluster.serving, 5)
+    return cluster
+
+
+def done(cluster: Cluster, deferred: Any, seconds: float = 10) -> Any:
+    assert cluster.timeline.run_while(lambda: not deferred.called, seconds)
+    return deferred.result
+
+
+def test_a_failed_server_is_replaced_and_nothing_is_lost() -> None:
+    cluster = formed()
+    process = cluster.start_client(1)
+    cluster.timeline.run_until(cluster.timeline.now + 0.1)
+    client = process.program.client
+    versions = {f"k{n}".encode(): done(cluster, client.put(f"k{n}".encode(), b"v")) for n in range(20)}
+    cluster.server_process(1).kill()
+    for key, version in versions.items():
+        assert done(cluster, client.get(key)) == (b"v", version)
+    cluster.start_server(1)
+    assert cluster.timeline.run_while(lambda: not cluster.status()["healthy"], 20)
+    cluster.processes["coordinator"].kill()
+    assert done(cluster, client.put(b"k0", b"without a coordinator")) > versions[b"k0"]
+    cluster.start_coordinator()
+    assert cluster.timeline.run_while(lambda: not cluster.status().get("healthy"), 20)
+    for name in ("client 1", "coordinator", "server 1", "server 2", "server 3"):
+        cluster.processes[name].end()
+    cluster.timeline.run_until(cluster.timeline.now + 10)
+    assert not any(process.alive for process in cluster.processes.values())
+    assert not cluster.network.transports
+    assert cluster.timeline.problems == []
+
+
+def test_a_process_killed_while_it_stores_does_nothing_more(logged_errors: Any) -> None:
+    kill_while_it_stores()
+    logged_errors.flush(Killed)  # a Deferred has caught it, and nobody was left to handle that
+
+
+def kill_while_it_stores() -> None:
+    cluster = formed()
+    process = cluster.processes["coordinator"]
+
+    def fault(moment: str) -> None:
+        if moment == "after":
+            process.die_here()
+
+    cluster.store_faults = fault
+    cluster.server_process(1).kill()
+    cluster.timeline.run_until(cluster.timeline.now + 5)
+    assert not process.alive
+    stored = list(cluster.disk.servers.values())
+    cluster.store_faults = lambda moment: None
+    cluster.start_coordinator()
+    assert stored
+    cluster.timeline.run_until(cluster.timeline.now + 3)
+    assert cluster.status()["servers"][0]["state"] == "failed"
+    assert cluster.timeline.problems == []
+
+
+def test_a_store_that_was_opened_again_refuses_the_older_process() -> None:
+    cluster = formed()
+    store = SimulatedMapStore(cluster.disk, cluster.processes["coordinator"], lambda moment: None)
+    with pytest.raises(Superseded):
+        cluster.coordinator.store.apply(None)  # type: ignore[union-attr, arg-type]
+    assert store.generation == 2
+
+
+def test_chance_of_one_concern_does_not_depend_on_another() -> None:
+    timeline = Timeline(7)
+    first = timeline.stream("a").random()
+    timeline.stream("b").random()
+    assert timeline.stream("a").random() == first != Timeline(8).stream("a").random()
+    assert isinstance(timeline.stream("c"), random.Random)
+
+
+def test_a_process_that_cannot_start_says_why() -> None:
+    class Program:
+        def startService(self) -> None:
+            raise SystemExit("no")
+
+    timeline = Timeline(1)
+    cluster = Cluster(timeline, Shape())
+    ends: list[str] = []
+    process = Process(
+        timeline, cluster.network, "p", "10.0.0.1", 1, HostClock(),
+        lambda process: Program(), lambda process, how: ends.append(how),
+    )  # fmt: skip
+    timeline.run_until(1)
+    assert (ends, process.alive) == (["could not start: no"], False)

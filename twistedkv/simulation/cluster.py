@@ -1,0 +1,203 @@
+"""A simulated cluster: the real coordinator, the real servers and the real clients, each in a simulated process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from twistedkv.client.twisted import Client
+from twistedkv.clustermap import STORE_ID_BYTES, Configuration, Member
+from twistedkv.core.commands import serving, status
+from twistedkv.core.server import ServerCore
+from twistedkv.failpoints import Failpoints
+from twistedkv.mapstore.memory import MemoryDisk
+from twistedkv.service.config import CoordinatorOptions, ServerOptions
+from twistedkv.service.coordinator import CoordinatorService
+from twistedkv.service.server import ServerService
+from twistedkv.simulation.disk import SimulatedMapStore
+from twistedkv.simulation.network import Network, Weather
+from twistedkv.simulation.process import Process
+from twistedkv.simulation.reactor import HostClock
+from twistedkv.simulation.timeline import Timeline
+
+COORDINATOR_HOST = "10.0.0.100"
+COORDINATOR_PORT = 7400
+CLUSTER = "simulated"
+BOOT_WALL_SECONDS = 1_700_000_000.0
+
+
+@attrs.frozen
+class Shape:
+    """What the cluster is like."""
+
+    servers: int = 3
+    copies: int = 2
+    min_copies: int = 1
+    shards: int = 6
+    heartbeat_seconds: float = 0.2
+    clients: int = 3
+    clock_error: float = 0.0
+    """Rates of the clocks differ from 1 by up to so much."""
+
+
+class ClientProgram:
+    """A process that has one client in it."""
+
+    def __init__(self, process: Process, client_id: bytes, random: Any, deadline: float) -> None:
+        self.client: Client
+        self._make: Callable[[], Client] = lambda: Client(
+            f"coordinator:{COORDINATOR_PORT}",
+            reactor=process.reactor,
+            client_id=client_id,
+            random=random,
+            cluster=CLUSTER,
+            deadline=deadline,
+        )
+
+    def startService(self) -> None:
+        """Make the client."""
+        self.client = self._make()
+
+    def stopService(self) -> Any:
+        """Close it."""
+        return self.client.close()
+
+
+class Cluster:
+    """All processes, and what can be done to them."""
+
+    def __init__(self, timeline: Timeline, shape: Shape, weather: Weather | None = None) -> None:
+        self.timeline = timeline
+        self.shape = shape
+        self.network = Network(timeline, weather)
+        self.network.names["coordinator"] = COORDINATOR_HOST
+        self.disk = MemoryDisk(identity=b"simulated cluster"[:16])
+        self.processes: dict[str, Process] = {}
+        """By name; of each the newest."""
+        self.server_exited: Callable[[int, Process], None] = lambda server_id, process: None
+        self.store_faults: Callable[[str], None] = lambda moment: None
+        """Called before and after each change of the coordinator's store; may raise, or kill the coordinator."""
+        self._identities = timeline.stream("identities")
+        self._clocks: dict[str, HostClock] = {}
+        self._clock_random = timeline.stream("clocks")
+        self._pid = 1000
+
+    def _store_fault(self, moment: str) -> None:
+        self.store_faults(moment)
+
+    # Processes.
+
+    def _process(self, name: str, host: str, make: Callable[[Process], Any], exited: Any = None) -> Process:
+        clock = self._clocks.get(host)
+        if clock is None:
+            error = self.shape.clock_error
+            rate = 1.0 + self._clock_random.uniform(-error, error)
+            clock = self._clocks[host] = HostClock(rate, self._clock_random.uniform(10.0, 1e6))
+        self._pid += 1
+        process = Process(
+            self.timeline, self.network, name, host, self._pid, clock, make, exited or (lambda process, how: None)
+        )
+        self.processes[name] = process
+        return process
+
+    @staticmethod
+    def host_of(server_id: int) -> str:
+        """Address of a server's host."""
+        return f"10.0.0.{server_id}"
+
+    def start_coordinator(self) -> Process:
+        """Start the coordinator, with what is on its disk."""
+        shape = self.shape
+        options = CoordinatorOptions(
+            cluster=CLUSTER,
+            host=COORDINATOR_HOST,
+            port=COORDINATOR_PORT,
+            servers=shape.servers,
+            copies=shape.copies,
+            min_copies=shape.min_copies,
+            shards=shape.shards,
+            heartbeat_seconds=shape.heartbeat_seconds,
+        )
+
+        def make(process: Process) -> CoordinatorService:
+            return CoordinatorService(
+                process.reactor,
+                options,
+                open_store=lambda: SimulatedMapStore(self.disk, process, self._store_fault),
+                failpoints=Failpoints(),
+                wall=lambda: BOOT_WALL_SECONDS + self.timeline.now,
+            )
+
+        return self._process("coordinator", COORDINATOR_HOST, make)
+
+    def start_server(self, server_id: int) -> Process:
+        """Start a server, with nothing in memory."""
+        host = self.host_of(server_id)
+        options = ServerOptions(
+            coordinator=(COORDINATOR_HOST, COORDINATOR_PORT), cluster=CLUSTER, server_id=server_id, host=host
+        )
+
+        def make(process: Process) -> ServerService:
+            return ServerService(
+                process.reactor,
+                options,
+                process.end,
+                store_id=self._identities.randbytes(STORE_ID_BYTES),
+                random=self.timeline.stream(f"server {server_id}, pid {process.pid}"),
+                pid=process.pid,
+            )
+
+        return self._process(
+            f"server {server_id}", host, make, lambda process, how: self.server_exited(server_id, process)
+        )
+
+    def start_client(self, number: int, deadline: float = 10.0) -> Process:
+        """Start a client."""
+
+        def make(process: Process) -> ClientProgram:
+            random = self.timeline.stream(f"client {number}, pid {process.pid}")
+            return ClientProgram(process, self._identities.randbytes(16), random, deadline)
+
+        return self._process(f"client {number}", f"10.0.1.{number}", make)
+
+    # Looking.
+
+    @property
+    def coordinator(self) -> CoordinatorService | None:
+        """The coordinator, if it runs."""
+        process = self.processes.get("coordinator")
+        return process.program if process is not None and process.alive else None
+
+    def server_process(self, server_id: int) -> Process:
+        """The newest process of a server."""
+        return self.processes[f"server {server_id}"]
+
+    def server(self, server_id: int) -> ServerService | None:
+        """A server, if its process lives."""
+        process = self.processes.get(f"server {server_id}")
+        return process.program if process is not None and process.alive else None
+
+    def core_of(self, member: Member) -> ServerCore | None:
+        """The core that has the data of this member, if its process lives."""
+        server = self.server(member.server_id)
+        return server.core if server is not None and server.store_id == member.store_id else None
+
+    @property
+    def configurations(self) -> list[Configuration]:
+        """What is stored: the truth about who is a member."""
+        return [self.disk.shards[shard] for shard in sorted(self.disk.shards)]
+
+    @property
+    def serving(self) -> bool:
+        """Whether every shard is served, as far as the coordinator knows."""
+        coordinator = self.coordinator
+        return coordinator is not None and coordinator.planner is not None and serving(coordinator.planner.state)
+
+    def status(self) -> dict[str, Any]:
+        """What the coordinator says; empty when it does not run."""
+        coordinator = self.coordinator
+        if coordinator is None or coordinator.planner is None:
+            return {}
+        return status(coordinator.planner.state, coordinator.now())
