@@ -1,0 +1,142 @@
+"""What each server should hold: the first placement, replacement, balance. Changes `preferred` and nothing else.
+
+The rules of `core.recovery` then make the configurations follow.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from twistedkv.clustermap import Configuration, ServerState
+from twistedkv.core import placement
+from twistedkv.core.configurations import set_members
+from twistedkv.core.coordinator import CoordinatorState
+from twistedkv.core.operations import Kind, Phase, recovery_phase, whole
+from twistedkv.core.recovery import review_shard
+from twistedkv.slots import slot_ranges
+
+
+def form(state: CoordinatorState, now: float) -> None:
+    """Make the first configurations once enough servers are there."""
+    settings = state.settings
+    if state.shards:
+        return
+    ready = sorted(server_id for server_id in state.servers if state.ready_for_copies(server_id))
+    if len(ready) < settings.servers:
+        return
+    epoch = state.epoch_floor + 1
+    ranges = slot_ranges(settings.shards)
+    for shard, preferred in enumerate(placement.initial(ready, settings.shards, settings.copies)):
+        members = [state.servers[server_id].member for server_id in preferred]
+        state.set_shard(
+            Configuration(
+                shard=shard,
+                first_slot=ranges[shard][0],
+                last_slot=ranges[shard][1],
+                epoch=epoch,
+                birth=epoch,
+                primary=members[0],
+                secondaries=tuple(members[1:]),
+                learners=(),
+                released=True,
+                lost=False,
+                preferred=preferred,
+            )
+        )
+    text = f"{settings.shards} shards, {settings.copies} copies, servers {', '.join(map(str, ready))}"
+    state.event("cluster.formed", text, now, epoch=epoch)
+
+
+def replace(state: CoordinatorState, server_id: int, now: float) -> None:
+    """A preferred server is gone: its places go to a standby, or after a while to the survivors."""
+    successor = state.successors.get(server_id)
+    if successor is None or not state.ready_for_copies(successor):
+        successor = _activate_standby(state, server_id, now)
+    preferred = {c.shard: c.preferred for c in state.shards.values()}
+    if successor is not None:
+        changes = {
+            shard: placement.replaced(names, server_id, successor)
+            for shard, names in preferred.items()
+            if server_id in names
+        }
+    else:
+        server = state.servers.get(server_id)
+        if server is not None and server.state is ServerState.LEAVING:
+            return
+        if now - state.view(server_id).failed_at < state.settings.replace_after_seconds:
+            return
+        survivors = [s for s in state.servers if state.ready_for_copies(s)]
+        if len(survivors) < state.settings.copies:
+            return
+        changes = placement.taken_over(preferred, server_id, survivors, state.settings.copies)
+        if any(_may_change(state, state.shards[shard]) for shard in changes):
+            state.event("server.replaced", f"the survivors take over from server {server_id}", now, server=server_id)
+    _prefer(state, changes, now)
+
+
+def _activate_standby(state: CoordinatorState, server_id: int, now: float) -> int | None:
+    for standby in sorted(state.servers.values(), key=lambda server: server.server_id):
+        if standby.state is ServerState.STANDBY and state.connected(standby.server_id):
+            state.successors[server_id] = standby.server_id
+            text = f"standby server {standby.server_id} takes the place of server {server_id}"
+            state.event("server.replacing", text, now, server=server_id)
+            state.set_server(attrs.evolve(standby, state=ServerState.ACTIVE))
+            state.event("server.replaced", text, now, server=server_id)
+            return standby.server_id
+    return None
+
+
+def _may_change(state: CoordinatorState, configuration: Configuration) -> bool:
+    return configuration.shard not in state.seals and configuration.shard not in state.switches
+
+
+def _prefer(state: CoordinatorState, changes: dict[int, placement.Preferred], now: float) -> None:
+    """Store new preferred servers, where nothing is under way, and let the shards follow."""
+    for shard, preferred in changes.items():
+        configuration = state.shards[shard]
+        if _may_change(state, configuration) and preferred and preferred != configuration.preferred:
+            if configuration.lost:
+                lost = attrs.evolve(configuration, epoch=state.next_epoch(shard), preferred=preferred)
+                state.set_shard(lost)
+            else:
+                set_members(state, configuration, preferred=preferred)
+            review_shard(state, shard, now)
+
+
+def rebalance(state: CoordinatorState, now: float) -> None:
+    """Give a server that has less than its share some copies; only while everything else is well."""
+    if not state.shards or state.seals or state.switches:
+        return
+    ready = sorted(server_id for server_id in state.servers if state.ready_for_copies(server_id))
+    if not ready or not all(whole(c, state.live, role_too=False) for c in state.shards.values()):
+        return
+    preferred = {c.shard: c.preferred for c in state.shards.values()}
+    if not set(ready).issuperset(server_id for names in preferred.values() for server_id in names):
+        return
+    changes = placement.resized(preferred, ready, state.settings.copies) or placement.rebalanced(preferred, ready)
+    if not changes:
+        return
+    shards = tuple(sorted(changes))
+    state.start_operation(Kind.MOVE, now, shards=shards, text=f"move: {len(shards)} shards are placed anew")
+    _prefer(state, changes, now)
+
+
+def review_operations(state: CoordinatorState, now: float) -> None:
+    for operation in list(state.operations.values()):
+        if not operation.running:
+            continue
+        if operation.kind is Kind.RECOVERY:
+            phase = recovery_phase(operation, state.shards, state.live)
+            if state.seals and phase is not Phase.FAILED and any(s in state.seals for s in operation.shards):
+                phase = Phase.ONGOING
+            state.set_phase(operation, phase, now)
+        elif operation.kind is Kind.MOVE:
+            own = [state.shards[shard] for shard in operation.shards if shard in state.shards]
+            if any(c.lost for c in own):
+                state.set_phase(operation, Phase.FAILED, now, "a shard was lost")
+            elif all(whole(c, state.live) for c in own):
+                state.set_phase(operation, Phase.DONE, now)
+        elif operation.kind is Kind.SWITCH and not any(
+            switch.operation == operation.id for switch in state.switches.values()
+        ):
+            state.set_phase(operation, Phase.FAILED, now, "the coordinator was restarted meanwhile")
