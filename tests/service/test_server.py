@@ -23,10 +23,10 @@ from twistedkv.wire.client import decode_result, encode_request
 from twistedkv.wire.frames import Frame
 
 COVERS = [
-    "twistedkv/net/client.py",
-    "twistedkv/service/links.py",
-    "twistedkv/service/registration.py",
-    "twistedkv/service/dump.py",
+    "twistedkv.net.client",
+    "twistedkv.service.links",
+    "twistedkv.service.registration",
+    "twistedkv.service.dump",
 ]
 
 
