@@ -55,7 +55,9 @@ def test_a_failed_server_is_replaced_and_nothing_is_lost() -> None:
 
 def test_a_process_killed_while_it_stores_does_nothing_more(logged_errors: Any) -> None:
     kill_while_it_stores()
-    logged_errors.flush(Killed)  # a Deferred has caught it, and nobody was left to handle that
+    # A Deferred has caught it, and nobody was left to deal with that.
+    assert [type(error) for error in logged_errors.flush()] == [Killed]
+    logged_errors.events.clear()
 
 
 def kill_while_it_stores() -> None:
