@@ -61,13 +61,13 @@ def test_an_epoch_whose_configuration_has_not_come_is_refused():
 
 def test_a_gap_is_refused_and_a_duplicate_skipped():
     """I4."""
-    desk = secondary((b"k", b"1"), (b"k", b"2"))
+    desk = secondary((b"j", b"1"), (b"k", b"2"))
     [refused] = desk.replicate(section(3, 4, (b"k", b"4")))
     assert refused == RefusedSection(0, Refusal.GAP, 3, 2)
     # Other values, so that an execution of the duplicates would be seen.
-    assert desk.replicate(section(3, 1, (b"k", b"wrong"), (b"k", b"wrong"), (b"k", b"3"))) == []
-    assert desk.value(b"k") == make_record(version_of(3, 3), 0, b"3")
-    assert desk.replicate(section(3, 1, (b"k", b"wrong"))) == []
+    assert desk.replicate(section(3, 1, (b"j", b"wrong"), (b"k", b"wrong"), (b"k", b"3"))) == []
+    assert desk.replicate(section(3, 1, (b"j", b"wrong"))) == []
+    assert desk.value(b"j") == make_record(version_of(3, 1), 0, b"1")
     assert desk.value(b"k") == make_record(version_of(3, 3), 0, b"3")
     assert desk.replica.sequence == 3
 
