@@ -118,4 +118,7 @@ def _coordinator(reactor: Any, options: CoordinatorOptions) -> service.IService:
     from twistedkv.service.cluster import ClusterService
     from twistedkv.service.coordinator import CoordinatorService
 
-    return (ClusterService if options.owns_servers else CoordinatorService)(reactor, options)
+    try:
+        return (ClusterService if options.owns_servers else CoordinatorService)(reactor, options)
+    except ConfigurationError as error:
+        raise SystemExit(f"twistedkv: {error}") from None

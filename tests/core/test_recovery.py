@@ -24,6 +24,14 @@ from twistedkv.messages.coordinator import (
     UpdateSecondary,
 )
 
+COVERS = [
+    "twistedkv.core.assignment",
+    "twistedkv.core.configurations",
+    "twistedkv.core.failover",
+    "twistedkv.core.membership",
+    "twistedkv.core.repair",
+]
+
 
 def formed(**changes: object) -> tuple[World, list[ModelServer]]:
     world = World(attrs.evolve(SETTINGS, **changes))
@@ -69,7 +77,7 @@ def test_a_reaped_primary_is_sealed_in_the_same_step_and_its_successor_published
     step = world.do(world.planner.process_ended(1, victim.pid, "killed", world.now))
     sealed = {message.shard for _, message in step.sends if isinstance(message, Seal)}
     assert sealed == {c.shard for c in own}
-    assert step.failed == [1]
+    assert step.failed == [(1, victim.pid)]
     victim.alive = False
     for c in own:
         successor = of(world, c.secondaries[0].server_id)

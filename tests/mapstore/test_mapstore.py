@@ -17,6 +17,10 @@ from twistedkv.mapstore.interface import MapStore, SpawnedProcess
 from twistedkv.mapstore.memory import MemoryDisk, MemoryMapStore
 from twistedkv.mapstore.sqlite import SqliteMapStore
 
+COVERS = [
+    "twistedkv.mapstore.rows",
+]
+
 STORE_ID = bytes(range(16))
 SERVER = Server(3, STORE_ID, "127.0.0.1", 4000, ServerState.LEAVING, 77)
 CONFIGURATION = Configuration(

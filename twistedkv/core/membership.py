@@ -186,7 +186,7 @@ def servers_failed(state: CoordinatorState, reasons: Mapping[int, str], now: flo
         if state.settings.respawns and server.server_id <= state.settings.servers:
             text = f"server {server.server_id} is started again"
             state.event("server.replacing", text, now, server=server.server_id)
-        state.step.failed.append(server.server_id)
+        state.step.failed.append((server.server_id, server.pid))
 
 
 def _mark_failed(state: CoordinatorState, server: Server, reason: str, now: float) -> None:

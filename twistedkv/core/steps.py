@@ -86,8 +86,8 @@ class Step:
     """What to publish: all servers, and the configurations that have changed."""
     sends: list[tuple[int, Any]] = attrs.Factory(list)
     """Server id and message."""
-    failed: list[int] = attrs.Factory(list)
-    """Servers that have been declared failed."""
+    failed: list[tuple[int, int]] = attrs.Factory(list)
+    """Servers that have been declared failed, with the pids that they had."""
     outcomes: list[tuple[str, str]] = attrs.Factory(list)
     """Operation id and error (empty: success), for operations that have ended."""
     departures: list[tuple[int, str]] = attrs.Factory(list)

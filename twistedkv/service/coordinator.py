@@ -232,8 +232,8 @@ class CoordinatorService(MultiService):
         if step.change.events:
             self._tell(step.change.events)
         if self.spawner is not None:
-            for server_id in step.failed:
-                self.spawner.replace(server_id)
+            for server_id, pid in step.failed:
+                self.spawner.replace(server_id, pid)
         for server_id, text in step.departures:
             if server_id in connections.servers:
                 connections.servers[server_id].answer_leaving(text)

@@ -141,11 +141,13 @@ class Spawner:
             if not local.pid:
                 self._spawn(local)
 
-    def replace(self, server_id: int) -> None:
-        """The server was declared failed: kill what is left of it, and start another."""
+    def replace(self, server_id: int, pid: int) -> None:
+        """The server with this process was declared failed: kill what is left of it, and start another."""
         local = self._locals.get(server_id)
         if local is None or self._stopping is not None:
             return
+        if local.pid and local.pid != pid:
+            return  # its successor runs already
         if local.pid:
             self._kill(local)  # a child is started again when it has been reaped
         if not local.pid:

@@ -1,0 +1,62 @@
+"""A process that is bound to its parent ends with it, also when it is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+PARENT = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdin=subprocess.PIPE, stdout=sys.stdout,
+                         env={**os.environ, "TWISTEDKV_PARENT": sys.argv[2] or str(os.getpid())})
+time.sleep(60)
+"""
+CHILD = """
+import os, time
+from twistedkv.service.parent import bind_to_parent
+bind_to_parent()
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def gone(pid: int) -> bool:
+    """Whether the process has ended (a zombie has)."""
+    for _ in range(500):
+        try:
+            with open(f"/proc/{pid}/stat") as stat:
+                if stat.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return True
+        except OSError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prctl and /proc")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_the_child_of_a_killed_parent_is_killed(stopped: bool) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, CHILD, ""], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    if stopped:
+        os.kill(child, signal.SIGSTOP)
+    parent.kill()
+    parent.wait()
+    assert gone(child)
+    parent.stdout.close()
+
+
+def test_one_whose_parent_is_gone_already_does_not_begin() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, CHILD, "1"], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    time.sleep(0.5)
+    parent.kill()
+    assert parent.stdout.read() == ""
+    parent.wait()
+    parent.stdout.close()
