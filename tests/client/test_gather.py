@@ -151,6 +151,17 @@ class TestCopies:
         assert check.role == "primary"
         assert check.server != failing.server.server_id
 
+    def test_a_pause_between_two_rounds_ends_with_a_new_map(
+        self, network: MemoryNetwork, cluster: FakeCluster, client: Client
+    ) -> None:
+        done(network, client.noop())
+        outcome = Outcome(client.pause(5))
+        network.pump_seconds(1)
+        assert outcome.values == []
+        cluster.coordinator.publish(promoted(cluster.map, 1))
+        network.pump_seconds(0.05)
+        assert outcome.value is None
+
     def test_a_copy_that_never_answers(self, network: MemoryNetwork, cluster: FakeCluster, client: Client) -> None:
         cluster.primary_of(b"k").stop()
         failure = done(network, client.verify(b"k", None, deadline=2), 2.1)

@@ -87,6 +87,8 @@ class Rim:
         self._reacting = False
         self._closing: list[Deferred[None]] = []
         self._pauses: dict[Deferred[None], None] = {}
+        self._paused_by = 0
+        """Version of the newest map when the last of them began."""
         self.router.start(self.seconds())
         self._react()
 
@@ -148,12 +150,16 @@ class Rim:
         self._react()
 
     def pause(self, seconds: float) -> Deferred[None]:
-        """Fires after so many seconds. Fails with Unavailable when the client is closed."""
+        """Fires after so many seconds, or with the next map: whatever was waited for may be so by then.
+
+        Fails with Unavailable when the client is closed.
+        """
         pause: Deferred[None] = Deferred(lambda pause: self._pauses.pop(pause, None))
         if self.router.closed:
             pause.errback(Unavailable("the client was closed"))
             return pause
         self._pauses[pause] = None
+        self._paused_by = self.router.map.version
         self.router.at(self.seconds() + seconds, lambda _: self._pause_over(pause))
         self._react()
         return pause
@@ -176,6 +182,9 @@ class Rim:
         if self._reacting:
             return
         router = self.router
+        if self._pauses and router.map.version != self._paused_by:
+            for pause in list(self._pauses):
+                self._pause_over(pause)
         self._reacting = True
         try:
             while router.actions or router.finished:
