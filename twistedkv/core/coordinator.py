@@ -20,7 +20,7 @@ from twistedkv.core.detector import FailureDetector
 from twistedkv.core.operations import OPERATIONS_KEPT, Event, Kind, Operation, Phase, Progress
 from twistedkv.core.steps import Patience, Saved, Seal, Settings, Step, Switch, View
 from twistedkv.errors import TwistedKVError
-from twistedkv.limits import EPOCH_MAX
+from twistedkv.limits import EPOCH_MAX, MISSED_BEATS
 from twistedkv.messages.coordinator import ShardReport
 
 
@@ -68,7 +68,8 @@ class CoordinatorState:
         for server in self.servers.values():
             self.views[server.server_id] = View(failed_at=now)
             if server.state is not ServerState.FAILED:
-                self.detector.heard(server.server_id, now)
+                # Twice the usual time: it has to notice that the coordinator is back, and dial.
+                self.detector.heard(server.server_id, now + MISSED_BEATS * self.heartbeat)
         self.step = Step()
 
     # Looking.

@@ -68,7 +68,7 @@ class FailureDetector:
     def since_heard(self, server_id: int, now: float) -> float | None:
         """Seconds since the last message; None for a server that is not watched."""
         watched = self._watched.get(server_id)
-        return None if watched is None else now - watched.heard
+        return None if watched is None else max(0.0, now - watched.heard)
 
     def tick(self, now: float) -> list[Silence]:
         """Who has failed since the last tick. They are not watched any more."""

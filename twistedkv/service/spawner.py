@@ -134,7 +134,11 @@ class Spawner:
         """Take back what runs already, start the rest."""
         for recorded in self._coordinator.store.processes():
             local = self._locals.get(recorded.server_id)
-            if local is not None and not self._options.owns_servers and self._is_running(recorded):
+            if self._options.owns_servers or recorded.boot != self._boot or not recorded.start_time:
+                continue
+            if start_time(recorded.pid) != recorded.start_time:
+                self._coordinator.process_ended(recorded.server_id, recorded.pid, "its process is gone")
+            elif local is not None:
                 local.pid, local.started, local.since = recorded.pid, recorded.start_time, self._coordinator.now()
                 log.info("server {server}, pid {pid}, runs already", server=local.server_id, pid=local.pid)
         for local in self._locals.values():
@@ -161,7 +165,8 @@ class Spawner:
                 continue
             if local.child is None and start_time(local.pid) != local.started:
                 log.info("server {server}, pid {pid}, is gone", server=local.server_id, pid=local.pid)
-                local.pid = 0
+                pid, local.pid = local.pid, 0
+                self._coordinator.process_ended(local.server_id, pid, "its process is gone")
                 self._spawn_later(local)
                 continue
             session = self._coordinator.connections.servers.get(local.server_id)
@@ -320,13 +325,6 @@ class Spawner:
             return  # a stranger has the pid by now
         with contextlib.suppress(ProcessLookupError):
             os.kill(local.pid, number)
-
-    def _is_running(self, recorded: SpawnedProcess) -> bool:
-        return (
-            bool(recorded.start_time)
-            and recorded.boot == self._boot
-            and start_time(recorded.pid) == recorded.start_time
-        )
 
     def _record(self) -> None:
         try:
