@@ -72,6 +72,44 @@ def test_a_sole_member_commits_at_the_end_of_the_turn():
     assert desk.status(asked) is Status.SUCCESS
 
 
+def test_a_member_that_heard_of_a_configuration_first_is_sent_the_rest_at_once():
+    desk = primary(A)
+    desk.put(1)
+    desk.adopt(configuration(4, ME, [A], learners=[B], birth=3))
+    asked = desk.put(2)
+    desk.ack(A, RefusedSection(0, Refusal.OLD_EPOCH, 4, 0))
+    assert [section.first for section in desk.sections_to(A)][-2:] == [1, 2]
+    desk.ack(A)
+    assert desk.status(asked) is Status.SUCCESS
+
+
+def test_such_a_member_that_is_a_learner_goes_on_with_its_fill():
+    desk = primary(A, learners=[B])
+    desk.ack_all()
+    before = desk.follower(B).fill
+    desk.put(1)
+    desk.adopt(configuration(4, ME, learners=[B], birth=3))
+    desk.ack(B, RefusedSection(0, Refusal.OLD_EPOCH, 4, 0))
+    assert desk.follower(B).fill == before
+    fill(desk, B)
+    desk.put(2)
+    desk.adopt(configuration(5, ME, learners=[B], birth=3))
+    desk.ack(B, RefusedSection(0, Refusal.OLD_EPOCH, 5, 0))
+    assert desk.told_of(UpdateSecondaryFailed) == []
+    assert desk.follower(B).counted
+
+
+def test_what_was_parked_at_one_who_is_to_be_a_sole_member_goes_to_its_learner_in_the_same_turn():
+    desk = secondary((b"k", b"1"))
+    desk.replica.promise_until = desk.now + 0.3
+    assert desk.seal(5).holds
+    desk.adopt(configuration(5, ME, learners=[B], birth=3))
+    asked = desk.put(1)
+    desk.tick(0.31)
+    assert desk.status(asked) is Status.SUCCESS
+    assert any(each.count for each in desk.sections_to(B))
+
+
 def test_a_learner_does_not_hold_up_writes_before_its_fill_has_ended():
     desk = primary(A, learners=[B])
     asked = desk.put(1)

@@ -52,6 +52,46 @@ def test_an_old_epoch_is_refused():
     assert desk.value(b"k") == make_record(version_of(3, 1), 0, b"1")
 
 
+def test_a_follower_waits_for_its_primary_to_tell_a_configuration_that_keeps_it():
+    """Else it would refuse what the primary sent before it had heard itself, and so depose it."""
+    desk = secondary((b"k", b"1"))
+    desk.hear(configuration(4, A, [ME], learners=[B], birth=3))
+    assert desk.replicate(section(3, 2, (b"k", b"2"))) == []
+    desk.adopt(configuration(4, A, [ME], learners=[B], birth=3))
+    assert desk.replica.epoch == 4
+    [refused] = desk.replicate(section(3, 3, (b"k", b"3")))
+    assert refused.refusal is Refusal.OLD_EPOCH
+
+
+def test_a_primary_that_tells_nothing_is_waited_for_no_longer_than_a_heartbeat():
+    desk = secondary((b"k", b"1"))
+    desk.hear(configuration(4, A, [], learners=[B], birth=3))
+    desk.tick(HEARTBEAT / 2)
+    desk.hear(configuration(5, A, [B], birth=3))
+    assert desk.role is ReplicaRole.SECONDARY
+    desk.tick(HEARTBEAT)
+    assert (desk.role, desk.replica.epoch) == (ReplicaRole.NONE, 5)
+    assert desk.value(b"k") is None
+
+
+def test_a_configuration_with_another_primary_is_adopted_at_once():
+    desk = secondary((b"k", b"1"))
+    desk.hear(configuration(4, B, [ME], birth=3))
+    assert desk.replica.epoch == 4
+
+
+def test_a_seal_comes_after_what_was_heard_before_it():
+    """A learner that was added holds the shard, although its primary died before it could say so."""
+    desk = secondary((b"k", b"1"))
+    desk.adopt(configuration(4, A, learners=[ME], birth=3))
+    desk.core.begin_fill(BeginFill(0, 4, 7, version_of(3, 1)))
+    desk.hear(configuration(5, A, [ME], birth=3))
+    assert desk.role is ReplicaRole.LEARNER
+    sealed = desk.seal(6)
+    assert (sealed.holds, sealed.last) == (True, version_of(3, 1))
+    assert desk.role is ReplicaRole.SEALED
+
+
 def test_an_epoch_whose_configuration_has_not_come_is_refused():
     desk = secondary((b"k", b"1"))
     [refused] = desk.replicate(section(4, 2, (b"k", b"2")))

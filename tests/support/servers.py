@@ -122,10 +122,17 @@ class Desk:
         return self.replica.leading.followers[member]
 
     def adopt(self, *shards: Configuration, min_copies: int = 1) -> None:
-        """The coordinator's map has changed. Peers that are wanted then are connected."""
+        """The coordinator's map has changed, and the shards' primaries say so too. Wanted peers are connected."""
+        self.hear(*shards, min_copies=min_copies)
+        for shard in shards:
+            self.core.configured(Configure(shard), self.now)
+        self.connect()
+        self.flush()
+
+    def hear(self, *shards: Configuration, min_copies: int = 1) -> None:
+        """The coordinator's map has changed."""
         self._map_version += 1
         self.core.map_received(map_of(*shards, version=self._map_version, min_copies=min_copies), self.now)
-        self.connect()
         self.flush()
 
     def connect(self) -> None:

@@ -191,8 +191,13 @@ class Leading:
         if refused.refusal is Refusal.OLD_EPOCH and refused.epoch > replica.epoch:
             replica.superseded(refused.epoch, now)
             return
-        follower.stalled = True
         follower.configured = 0
+        if refused.refusal is Refusal.OLD_EPOCH:
+            # It had heard of our present configuration before this frame, of the one before, came. Its data stands.
+            follower.sent = max(follower.acked, replica.log.trimmed)
+            self._outbox.dirty[replica.shard] = None
+            return
+        follower.stalled = True
         if refused.refusal is Refusal.STORAGE:
             self._give_up(follower, "its store failed")
         elif follower.learner and follower.counted:

@@ -87,6 +87,8 @@ class Replica:
         self._tombstones: deque[tuple[int, int, bytes, int]] = deque()
         """(sequence, slot, key, version) of deletions that are to be purged once committed."""
         self.stepped_down_at = 0.0
+        self._heard: tuple[Configuration, float] | None = None
+        """Of a follower: what the coordinator has told and the primary has not yet, and since when."""
         self.leading = Leading(self, outbox, link_to)
         self.serving = Serving(self, outbox, clock)
 
@@ -108,6 +110,33 @@ class Replica:
 
     # Configurations.
 
+    def hear(self, configuration: Configuration, now: float) -> None:
+        """The coordinator tells a configuration.
+
+        A follower whose primary stays the same waits for that primary to tell it too, in the order of the log, for a
+        heartbeat at most: if it went ahead, it would refuse what the primary sent before it had heard itself, as if
+        the primary had been deposed. Adopting late is always safe; a seal is obeyed at once.
+        """
+        before = self.configuration
+        if (
+            self.role in (ReplicaRole.SECONDARY, ReplicaRole.LEARNER)
+            and before is not None
+            and configuration.primary == before.primary
+            and configuration.birth == before.birth
+            and configuration.epoch > self.epoch
+        ):
+            if self._heard is None:
+                self._heard = (configuration, now)
+            elif configuration.epoch > self._heard[0].epoch:
+                self._heard = (configuration, self._heard[1])
+        else:
+            self.configure(configuration, now)
+
+    def _adopt_heard(self, now: float) -> None:
+        if self._heard is not None:
+            configuration, self._heard = self._heard[0], None
+            self.configure(configuration, now)
+
     def configure(self, configuration: Configuration, now: float) -> None:
         """Adopt a configuration, unless it is older than what is known here."""
         if configuration.epoch < self.epoch or (
@@ -116,6 +145,8 @@ class Replica:
             and self.configuration.epoch == configuration.epoch
         ):
             return
+        if self._heard is not None and self._heard[0].epoch <= configuration.epoch:
+            self._heard = None
         before, role = self.configuration, self.role
         reborn = configuration.birth > (before.birth if before is not None else 0)
         self.configuration = configuration
@@ -159,6 +190,7 @@ class Replica:
 
     def seal(self, epoch: int, now: float) -> Sealed:
         """Accept nothing below `epoch` any more, and say how far this copy is (I2, I14)."""
+        self._adopt_heard(now)
         if epoch > self.epoch:
             self.epoch = epoch
             if self.complete:
@@ -277,6 +309,8 @@ class Replica:
 
     def tick(self, now: float, *, beat: bool, stalled: bool) -> None:
         """A few times in each heartbeat; `beat` once. With `stalled` this server was not running: it judges nobody."""
+        if self._heard is not None and now - self._heard[1] >= self.timing.heartbeat:
+            self._adopt_heard(now)
         self.leading.tick(now, beat=beat, stalled=stalled)
         if self.role is ReplicaRole.STEPPED_DOWN and now - self.stepped_down_at > self.timing.switch:
             self.serving.stopped()

@@ -154,7 +154,7 @@ class ServerCore:
             replica.serving.map_version = self.map.version
             replica.serving.min_copies = self.map.min_copies
             if known.get(shard, 0) < configuration.epoch:
-                replica.configure(configuration, now)
+                replica.hear(configuration, now)
         if not self._by_slot and not self._stopped:
             table = self.map.slot_table()
             # A primary may have told of one shard before the coordinator has told of all.
@@ -280,6 +280,7 @@ class ServerCore:
     def configured(self, message: Configure, now: float) -> None:
         """A primary tells a configuration of its own, which it has from the coordinator."""
         self.map_received(attrs.evolve(self.map, shards=(message.configuration,)), now)
+        self.replicas[message.configuration.shard].configure(message.configuration, now)
 
     def begin_fill(self, message: BeginFill) -> None:
         """See `Replica.begin_fill`."""
@@ -310,15 +311,16 @@ class ServerCore:
         """End the turn: everything that is to be written."""
         outbox = self.outbox
         frames: list[tuple[PeerLink, list[PeerMessage]]] = []
-        if outbox.dirty:
-            # A sole member's writes are committed here, which may answer clients but makes nothing dirty again.
+        while outbox.dirty:
             dirty = [self.replicas[shard] for shard in outbox.dirty]
             outbox.dirty.clear()
             for replica in dirty:
                 replica.close_turn()
-                if not any(follower.counted for follower in replica.leading.followers.values()):
+                if not replica.leading.counted:
+                    # A sole member's writes are committed here. One that begins to serve by that executes what was
+                    # parked, which makes it dirty once more.
                     replica.leading.advance(now)
-            frames = self._frames(dirty, now)
+            frames += self._frames(dirty, now)
         mailboxes, outbox.mailboxes = outbox.mailboxes, []
         if outbox.began_to_serve:
             outbox.began_to_serve = False
