@@ -10,9 +10,9 @@ from twisted.logger import Logger
 
 from twistedkv.clustermap import ClusterMap
 from twistedkv.errors import ProtocolError, Status
-from twistedkv.limits import JSON_BYTES_MAX
+from twistedkv.limits import EPOCH_MAX, JSON_BYTES_MAX
 from twistedkv.messages.client import MapRequest, MapUpdate, Noop, Result
-from twistedkv.messages.coordinator import AdminReply, AdminRequest, Leaving, Relinquished, Sealed, Started
+from twistedkv.messages.coordinator import AdminReply, AdminRequest, Heartbeat, Leaving, Relinquished, Sealed, Started
 from twistedkv.messages.hello import Hello
 from twistedkv.net.calls import Calls
 from twistedkv.net.framed import Connection
@@ -54,6 +54,13 @@ def map_frame(cluster_map: ClusterMap, request_id: int = 0) -> bytes:
     return encode_frame(CONFIG_RESP, client_wire.FAMILY.layouts[CONFIG_RESP].encode(MapUpdate(cluster_map)), request_id)
 
 
+def _check_epochs(message: Any) -> None:
+    """Raise ProtocolError for an epoch that does not fit in a version: nobody can have got it from here."""
+    reports = message.reports if isinstance(message, Started | Heartbeat) else (message,)
+    if any(getattr(report, "epoch", 0) > EPOCH_MAX for report in reports):
+        raise ProtocolError(f"an epoch is at most {EPOCH_MAX}")
+
+
 class ServerSession:
     """A server's connection: it says Started first, then beats and answers; orders go the other way."""
 
@@ -74,6 +81,7 @@ class ServerSession:
         for frame in frames:
             message_type, _, request_id, body = frame
             message = FAMILY.decode(message_type, body)
+            _check_epochs(message)
             if isinstance(message, Started):
                 self._introduced(message, request_id)
             elif self.started is None:
@@ -94,6 +102,8 @@ class ServerSession:
     def _introduced(self, started: Started, request_id: int) -> None:
         if self.started is not None:
             raise ProtocolError("Started was said before on this connection")
+        if started.store_id != self.store_id:
+            raise ProtocolError("Started names another store id than HELLO did")
         self.started = started
         self._started_request = request_id
         self._coordinator.server_started(self, started)

@@ -140,6 +140,9 @@ class CoordinatorService(MultiService):
         )
         super().startService()  # type: ignore[no-untyped-call]
         self.planner = Planner(self.settings, self.store.load(), self.now())
+        shards = len(self.planner.state.shards)
+        if shards not in (0, self.options.shards) and not self.options.owns_servers:
+            log.warn("the cluster has {shards} shards already; the option is ignored", shards=shards)
         if not self.perform(self.first_step):
             raise SystemExit("twistedkv: the map store cannot be written: see the log")
         if self.options.spawn:
