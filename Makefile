@@ -6,9 +6,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 BASE_DIR ?= .cluster
 ARGS ?=
+SEEDS ?= 100
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint format bench matrix acceptance clean help
+.PHONY: run test lint format bench matrix acceptance simulate clean help
 
 run: $(READY) ## start a local cluster in the foreground (more options: make run ARGS="--servers 5 --copies 3")
 	@exec $(BIN)/twistd -n --pidfile= twistedkv cluster --base-dir $(BASE_DIR) $(ARGS)
@@ -34,6 +36,9 @@ matrix: $(READY) ## kill and freeze each process at each step of a recovery, and
 acceptance: $(READY) ## what the system is asked to withstand, on real processes and real input (about fifteen minutes)
 	@failed=0; for script in workload packages daemons switching without_coordinator; do \
 	    $(BIN)/python -m tests.acceptance.$$script || failed=1; done; exit $$failed
+
+simulate: $(READY) ## run the whole cluster on simulated time, with faults: make simulate SEEDS=500
+	@$(BIN)/twistedkv simulate --seeds $(SEEDS) --jobs $(JOBS) $(ARGS)
 
 clean: ## remove what can be made again (the virtual environment too, the data in .cluster not)
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

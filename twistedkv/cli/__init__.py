@@ -43,6 +43,10 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "replay": ("replay", "Run the operations and checks of a workload file."),
         "generate-workload": ("replay", "Write a workload file."),
     },
+    "Proof": {
+        "simulate": ("simulate", "Run a whole cluster on simulated time, with faults, and check it."),
+        "check": ("simulate", "Check whether a history of operations is linearizable."),
+    },
 }
 COMMANDS: Mapping[str, tuple[str, str]] = {
     name: place for commands in _SECTIONS.values() for name, place in commands.items()

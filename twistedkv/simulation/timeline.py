@@ -31,7 +31,7 @@ class Timeline:
         """Errors that nobody should have seen, with their time and traceback."""
         self.story: list[tuple[float, str]] = []
         """What was done to the cluster, and what it did about it, for people."""
-        self._queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._queue: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._number = 0
         self._digest = blake2b(digest_size=16)
 
@@ -39,7 +39,7 @@ class Timeline:
         """The random numbers of one concern."""
         return random.Random(f"{self.seed}/{concern}")
 
-    def at(self, when: float, call: Callable[..., None], *args: Any) -> None:
+    def at(self, when: float, call: Callable[..., object], *args: Any) -> None:
         """Have `call(*args)` called at the true time `when`, or now if that has passed."""
         self._number += 1
         heappush(self._queue, (when if when > self.now else self.now, self._number, call, args))

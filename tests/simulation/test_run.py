@@ -1,0 +1,44 @@
+"""Whole runs: nothing may be wrong, and the same seed has to give the same run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from twistedkv.simulation.faults import KINDS, draw_faults
+from twistedkv.simulation.run import simulate
+from twistedkv.simulation.timeline import Killed, Timeline
+
+SEEDS = range(1, 13)
+SECONDS = 10.0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_is_wrong(seed: int, logged_errors: Any) -> None:
+    outcome = simulate(seed, SECONDS)
+    logged_errors.flush(OSError, Killed)
+    logged_errors.events.clear()  # whatever else was logged is a problem of the run
+    assert not outcome.problems, "\n".join(outcome.problems)
+    assert outcome.acknowledged > 50
+
+
+@pytest.mark.parametrize("seed", [2, 5])
+def test_a_seed_gives_the_same_run_whatever_the_order_of_hashes_is(seed: int) -> None:
+    program = f"from twistedkv.simulation.run import simulate; print(simulate({seed}, 3.0).digest)"
+    digests = set()
+    for hash_seed in ("1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": hash_seed}
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
+        )
+        digests.add(done.stdout.strip())
+    assert len(digests) == 1
+
+
+def test_each_kind_of_fault_can_be_drawn_and_done() -> None:
+    drawn = {fault.kind for seed in range(30) for fault in draw_faults(Timeline(seed), 20.0, 0.3)}
+    assert drawn == set(KINDS)

@@ -1,0 +1,211 @@
+"""One run: a cluster drawn from the seed, clients, faults, the time after them, and the verdict."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import attrs
+from twisted.internet.defer import ensureDeferred
+from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
+from zope.interface import implementer
+
+from twistedkv.history.search import check_by_search
+from twistedkv.history.witness import check_by_versions
+from twistedkv.simulation.cluster import Cluster, Shape
+from twistedkv.simulation.faults import Fault, Faults, calm_weather, draw_faults
+from twistedkv.simulation.rest import differences
+from twistedkv.simulation.timeline import Killed, Timeline
+from twistedkv.simulation.workload import Habits, Workload, read_all
+
+HEAL_SECONDS_MAX = 60.0
+END_SECONDS_MAX = 30.0
+FORM_SECONDS_MAX = 30.0
+DEFAULT_SECONDS = 20.0
+
+
+@attrs.define
+class Outcome:
+    """What a run was, and what was found wrong."""
+
+    seed: int
+    digest: str = ""
+    simulated_seconds: float = 0.0
+    events: int = 0
+    operations: int = 0
+    acknowledged: int = 0
+    unknown: int = 0
+    healed_after: float = 0.0
+    """Seconds from the end of the faults until everything was whole."""
+    undecided: int = 0
+    """Keys for which the search took too long."""
+    counts: dict[str, int] = attrs.Factory(dict)
+    """Of faults, and of the events in the coordinator's journal."""
+    problems: list[str] = attrs.Factory(list)
+    story: list[tuple[float, str]] = attrs.Factory(list)
+    workload: Workload | None = None
+
+
+@implementer(ILogObserver)
+class _Errors:
+    """Errors that are logged: nobody should see any, whatever fails around the program."""
+
+    EXPECTED = ("a step of the coordinator failed", "was not admitted")
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if event.get("log_level") not in (LogLevel.error, LogLevel.critical):
+            return
+        failure = event.get("log_failure")
+        text = formatEvent(event)
+        if (failure is not None and failure.check(Killed, OSError)) or any(part in text for part in self.EXPECTED):
+            return
+        if failure is None and text.startswith("Unhandled error in Deferred"):
+            return  # its failure is the next event
+        trace = "" if failure is None else "\n" + failure.getTraceback()
+        self._timeline.problems.append(f"{self._timeline.now:.6f} logged: {text}{trace}")
+
+
+def draw_shape(timeline: Timeline) -> Shape:
+    """A cluster of some kind."""
+    chance = timeline.stream("shape")
+    copies = chance.choice((2, 2, 2, 3))
+    return Shape(
+        servers=chance.randint(copies, 5),
+        copies=copies,
+        shards=chance.choice((1, 3, 6, 12)),
+        heartbeat_seconds=chance.choice((0.1, 0.2, 0.2, 0.5)),
+        clients=chance.randint(2, 4),
+        clock_error=chance.choice((0.0, 0.01, 0.13)),
+    )
+
+
+def simulate(seed: int, seconds: float = DEFAULT_SECONDS, faults: list[Fault] | None = None) -> Outcome:
+    """Run one seed, with faults for so many simulated seconds. `faults`: these, in place of those drawn."""
+    timeline = Timeline(seed)
+    errors = _Errors(timeline)
+    globalLogPublisher.addObserver(errors)
+    try:
+        outcome = _Run(timeline, seed, seconds, faults).outcome()
+        gc.collect()
+        outcome.problems = list(timeline.problems)
+    finally:
+        globalLogPublisher.removeObserver(errors)
+    return outcome
+
+
+class _Run:
+    def __init__(self, timeline: Timeline, seed: int, seconds: float, faults: list[Fault] | None) -> None:
+        self.timeline = timeline
+        self.seconds = seconds
+        shape = draw_shape(timeline)
+        chance = timeline.stream("habits")
+        habits = Habits(
+            lanes=chance.randint(1, 3),
+            think_seconds=chance.choice((0.005, 0.02, 0.05)),
+            impatient=chance.choice((0.0, 0.1, 0.3)),
+            reads=chance.choice((0.2, 0.5, 0.7)),
+        )
+        self.cluster = Cluster(timeline, shape, calm_weather(timeline.stream("weather")))
+        self.workload = Workload(timeline, habits)
+        self.faults = Faults(self.cluster, self.workload)
+        mean_pause = timeline.stream("pace").choice((0.1, 0.3, 1.0))
+        self.drawn = draw_faults(timeline, seconds, mean_pause) if faults is None else faults
+        self.result = Outcome(seed)
+        timeline.tell(f"{shape}, {habits}")
+
+    def outcome(self) -> Outcome:
+        """Run, and judge."""
+        result, timeline, workload = self.result, self.timeline, self.workload
+        if self._form():
+            self._disturb()
+            if self._heal():
+                self._read_everything()
+                self._end()
+        result.digest = timeline.digest
+        result.simulated_seconds = timeline.now
+        result.events = timeline.events
+        records = workload.history.relevant
+        result.operations = len(records)
+        result.acknowledged = sum(record.result == "ok" for record in records)
+        result.unknown = sum(record.result == "info" for record in records)
+        for event in self.cluster.disk.journal:
+            result.counts[event.event] = result.counts.get(event.event, 0) + 1
+        for kind, count in self.faults.done.items():
+            result.counts[f"fault: {kind}"] = count
+        result.counts["coordinator generations"] = self.cluster.disk.generation
+        self._check_history()
+        result.story = timeline.story
+        result.workload = workload
+        return result
+
+    def _form(self) -> bool:
+        chance = self.timeline.stream("start")
+        cluster = self.cluster
+        self.timeline.at(chance.uniform(0, 0.5), cluster.start_coordinator)
+        for server_id in range(1, cluster.shape.servers + 1):
+            self.timeline.at(chance.uniform(0, 0.5), cluster.start_server, server_id)
+        self.timeline.run_until(0.5)
+        if not self.timeline.run_while(lambda: not cluster.serving, FORM_SECONDS_MAX):
+            self._wrong("the cluster was not formed")
+            return False
+        for number in range(1, cluster.shape.clients + 1):
+            self.workload.run_client(cluster.start_client(number))
+        return True
+
+    def _disturb(self) -> None:
+        self.faults.schedule(self.drawn)
+        self.timeline.run_until(self.timeline.now + self.seconds)
+        self.faults.end()
+
+    def _heal(self) -> bool:
+        timeline, workload = self.timeline, self.workload
+        ended = timeline.now
+        # Clients go on for a while: the cluster has to heal under load.
+        timeline.at(timeline.now + 2.0, self._stop_clients)
+        whole = timeline.run_while(self._unhealed, HEAL_SECONDS_MAX)
+        self.result.healed_after = timeline.now - ended
+        if not whole:
+            if workload.unfinished:
+                self._wrong("some operation of a client has not ended")
+            for difference in differences(self.cluster):
+                self._wrong(f"not healed {HEAL_SECONDS_MAX:.0f} s after the end of the faults: {difference}")
+        return whole
+
+    def _unhealed(self) -> bool:
+        return not self.workload.stopping or self.workload.unfinished or bool(differences(self.cluster))
+
+    def _stop_clients(self) -> None:
+        self.workload.stopping = True
+
+    def _read_everything(self) -> None:
+        process = self.cluster.start_client(99)
+        self.timeline.run_until(self.timeline.now + 0.01)
+        reading: Any = ensureDeferred(read_all(process.program.client, self.workload.history, self.workload.keys()))
+        reading.addErrback(lambda failure: self._wrong(f"a last read failed: {failure.getErrorMessage()}"))
+        if not self.timeline.run_while(lambda: not reading.called, END_SECONDS_MAX):
+            self._wrong("the last reads do not end")
+
+    def _end(self) -> None:
+        processes = list(self.cluster.processes.values())
+        self.timeline.stream("end").shuffle(processes)
+        for process in processes:
+            if process.alive:
+                process.reactor.callLater(0, process.end)
+        if not self.timeline.run_while(lambda: any(process.alive for process in processes), END_SECONDS_MAX):
+            names = [process.name for process in processes if process.alive]
+            self._wrong(f"does not end: {', '.join(names)}")
+
+    def _check_history(self) -> None:
+        records = self.workload.history.relevant
+        for violation in check_by_versions(records):
+            self.timeline.problems.append(f"history, by versions: {violation}")
+        violations, undecided = check_by_search(records)
+        for violation in violations:
+            self.timeline.problems.append(f"history, by search: {violation}")
+        self.result.undecided = len(undecided)
+
+    def _wrong(self, text: str) -> None:
+        self.timeline.problems.append(f"{self.timeline.now:.6f} {text}")
