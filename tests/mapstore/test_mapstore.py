@@ -95,6 +95,7 @@ def test_everything_comes_back_from_another_opening(opener: Opener) -> None:
         )
     )
     store.set_stopped_in_order(True)
+    store.set_heartbeat_ms(250)
     processes = [SpawnedProcess(1, 100, 200, "boot"), SpawnedProcess(2, 101, 201, "boot")]
     store.record_processes(processes)
     again = opener(100)
@@ -109,6 +110,7 @@ def test_everything_comes_back_from_another_opening(opener: Opener) -> None:
     assert (saved.epoch_floor, saved.last_event, saved.last_operation) == (2, 1, 2)
     assert again.journal(0) == [event]
     assert again.stopped_in_order()
+    assert again.heartbeat_ms() == 250
     assert again.processes() == processes
     again.set_stopped_in_order(False)
     again.record_processes([])
@@ -183,6 +185,7 @@ def test_an_older_opening_can_change_nothing_any_more(tmp_path: Path) -> None:
     for act in (
         lambda: older.apply(Change(version=1)),
         lambda: older.set_stopped_in_order(True),
+        lambda: older.set_heartbeat_ms(1),
         lambda: older.record_processes([]),
     ):
         with pytest.raises(Superseded, match="another coordinator"):

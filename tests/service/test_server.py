@@ -194,6 +194,17 @@ def test_reads_and_writes_go_on_without_the_coordinator(daemons: Daemons) -> Non
     assert daemons.result(newcomer.get(b"key1")).value == b"later"
 
 
+def test_a_heartbeat_that_servers_were_told_stays(daemons: Daemons) -> None:
+    """With another one, a lease could outlast the promise that it rests on."""
+    daemons.result(daemons.coordinator.stopService())
+    daemons.options = daemons.options.__class__(servers=3, shards=3, heartbeat_seconds=1.0)
+    daemons.start_coordinator()
+    daemons.network.pump_seconds(3)
+    assert {server.core.timing.heartbeat for server in daemons.servers.values() if server.core} == {0.2}
+    assert daemons.coordinator.settings.heartbeat_seconds == 0.2
+    assert daemons.healthy()
+
+
 def test_a_client_has_one_connection(daemons: Daemons) -> None:
     server_id = daemons.primary_of(b"k").server_id
     older = RawClient(daemons, server_id)

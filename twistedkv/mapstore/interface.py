@@ -58,6 +58,12 @@ class MapStore(Protocol):
     def set_stopped_in_order(self, stopped: bool) -> None:
         """To be set at the end of an orderly stop, and taken back at the start."""
 
+    def heartbeat_ms(self) -> int:
+        """The heartbeat that the running servers were told, in milliseconds; 0: none were yet."""
+
+    def set_heartbeat_ms(self, milliseconds: int) -> None:
+        """To be set before any server is told."""
+
     def processes(self) -> list[SpawnedProcess]:
         """What `record_processes` was told."""
 

@@ -31,6 +31,7 @@ class MemoryDisk:
     last_event: int = 0
     last_operation: int = 0
     stopped_in_order: bool = False
+    heartbeat_ms: int = 0
     processes: list[SpawnedProcess] = attrs.Factory(list)
 
 
@@ -101,6 +102,15 @@ class MemoryMapStore:
         """See MapStore."""
         self._check_generation()
         self._disk.stopped_in_order = stopped
+
+    def heartbeat_ms(self) -> int:
+        """See MapStore."""
+        return self._disk.heartbeat_ms
+
+    def set_heartbeat_ms(self, milliseconds: int) -> None:
+        """See MapStore."""
+        self._check_generation()
+        self._disk.heartbeat_ms = milliseconds
 
     def processes(self) -> list[SpawnedProcess]:
         """See MapStore."""

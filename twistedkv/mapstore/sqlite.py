@@ -159,6 +159,16 @@ class SqliteMapStore:
             self._check_generation()
             self._set_meta("stopped_in_order", "yes" if stopped else "no")
 
+    def heartbeat_ms(self) -> int:
+        """See MapStore."""
+        return int(self._meta("heartbeat_ms", 0))
+
+    def set_heartbeat_ms(self, milliseconds: int) -> None:
+        """See MapStore."""
+        with self._transaction():
+            self._check_generation()
+            self._set_meta("heartbeat_ms", milliseconds)
+
     def processes(self) -> list[SpawnedProcess]:
         """See MapStore."""
         rows = self._database.execute("SELECT server_id, pid, start_time, boot FROM processes ORDER BY server_id")

@@ -213,13 +213,15 @@ _COORDINATOR_KNOBS = (
     ),
     Knob("base-dir", _path, "directory of the map store and the logs [.cluster]", short="b"),
     Knob("ready-file", _path, "file to write when every shard is served"),
-    Knob("accept-loss", _boolean, "begin empty where a killed run took the data with it", flag=True),
 )
 COORDINATOR_KNOBS = (
     *_COORDINATOR_KNOBS,
     Knob("spawn", _boolean, "start local servers, and replace them when they fail", flag=True),
 )
-CLUSTER_KNOBS = _COORDINATOR_KNOBS
+CLUSTER_KNOBS = (
+    *_COORDINATOR_KNOBS,
+    Knob("accept-loss", _boolean, "begin empty where a killed run took the data with it", flag=True),
+)
 
 
 def read_file(path: Path, knobs: tuple[Knob, ...]) -> dict[str, Any]:

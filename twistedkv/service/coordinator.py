@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.error import CannotListenError
@@ -139,6 +140,7 @@ class CoordinatorService(MultiService):
             generation=self.store.generation,
         )
         super().startService()  # type: ignore[no-untyped-call]
+        self._settle_heartbeat()
         self.planner = Planner(self.settings, self.store.load(), self.now())
         shards = len(self.planner.state.shards)
         if shards not in (0, self.options.shards) and not self.options.owns_servers:
@@ -149,6 +151,24 @@ class CoordinatorService(MultiService):
             self.spawner = Spawner(self)
             self.spawner.start()
         self._ticking.start(self.options.heartbeat_seconds / 4, now=False)
+
+    def _settle_heartbeat(self) -> None:
+        """Keep the heartbeat that servers which may still run were told.
+
+        Their leases and promises were made by it: a server told another one could read under a lease that is longer
+        than the promise of one that was not told yet.
+        """
+        wanted = round(self.options.heartbeat_seconds * 1000)
+        told = self.store.heartbeat_ms()
+        if told and told != wanted and not self.options.owns_servers:
+            log.warn(
+                "the cluster was formed with a heartbeat of {told} s, which its leases rest on; {wanted} s is ignored",
+                told=told / 1000,
+                wanted=wanted / 1000,
+            )
+            self.options = attrs.evolve(self.options, heartbeat_seconds=told / 1000)
+        elif told != wanted:
+            self.store.set_heartbeat_ms(wanted)
 
     def first_step(self, planner: Planner, now: float) -> Step:
         """What to begin with: the servers of the stored map are given time to report."""
