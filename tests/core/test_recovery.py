@@ -609,3 +609,39 @@ def test_the_phases_of_a_recovery_are_those_of_the_original() -> None:
     assert "ONE_SET_COMPLETED" in phases
     assert world.events("operation.done") == ["recovery: DONE"]
     assert world.settings.heartbeat_seconds == H
+
+
+def test_a_seal_is_sent_again_when_a_member_connects_again_and_when_it_does_not_answer() -> None:
+    world, servers = formed()
+    c = next(c for c in world.planner.map.shards if c.primary == servers[0].member)
+    member = of(world, c.secondaries[0].server_id)
+    world.kill(servers[0], reaped=True)
+    assert Seal(c.shard, 2) in member.inbox
+    world.disconnect(member)
+    world.connect(member)
+    assert Seal(c.shard, 2) in member.inbox, "what was sent to the old connection may never have arrived"
+    member.inbox.clear()
+    world.tick()
+    assert Seal(c.shard, 2) not in member.inbox
+    for _ in range(8):
+        world.beat(member)
+        world.tick()
+    assert list(member.inbox).count(Seal(c.shard, 2)) == 1
+
+
+def test_a_new_primary_counts_as_serving_only_when_it_says_so() -> None:
+    world, _ = formed()
+    c = world.configuration(0)
+    target = of(world, c.secondaries[0].server_id)
+    _, step = world.planner.switch(0, target.server_id, world.now)
+    world.do(step)
+    while world.deliver(of(world, c.primary.server_id)):
+        pass
+    assert world.configuration(0).primary == target.member
+    assert not commands.serving(world.planner.state)
+    with pytest.raises(InvalidRequest, match="not serving yet"):
+        world.planner.switch(0, c.primary.server_id, world.now)
+    while world.deliver(target):
+        pass
+    world.beat(target)
+    assert commands.serving(world.planner.state)

@@ -122,7 +122,7 @@ class CoordinatorService(MultiService):
         try:
             self.store = self._open_store()
         except ConfigurationError as error:
-            raise SystemExit(f"twistedkv: {error}") from None
+            raise _given_up(str(error)) from None
         try:
             self._listening = self.reactor.listenTCP(
                 self.options.port, self.connections.acceptor, interface=self.options.host
@@ -130,7 +130,7 @@ class CoordinatorService(MultiService):
         except CannotListenError as error:
             self.store.close()
             where = f"{self.options.host}:{self.options.port}"
-            raise SystemExit(f"twistedkv: cannot listen on {where}: {error}: choose another --port") from None
+            raise _given_up(f"cannot listen on {where}: {error}: choose another --port") from None
         self.port = self._listening.getHost().port  # type: ignore[union-attr]
         self._started_at = self.now()
         log.info(
@@ -146,7 +146,7 @@ class CoordinatorService(MultiService):
         if shards not in (0, self.options.shards) and not self.options.owns_servers:
             log.warn("the cluster has {shards} shards already; the option is ignored", shards=shards)
         if not self.perform(self.first_step):
-            raise SystemExit("twistedkv: the map store cannot be written: see the log")
+            raise _given_up("the map store cannot be written: see the log")
         if self.options.spawn:
             self.spawner = Spawner(self)
             self.spawner.start()
@@ -331,3 +331,9 @@ class CoordinatorService(MultiService):
         if self.options.ready_file is not None:
             with logged("writing the ready file"):
                 write_ready_file(self.options.ready_file, self.address)
+
+
+def _given_up(sentence: str) -> SystemExit:
+    """Why there is no start: on standard error, and in the log, which is all that a daemon has."""
+    log.critical("{sentence}", sentence=sentence)
+    return SystemExit(f"twistedkv: {sentence}")
