@@ -593,6 +593,38 @@ def test_silence_is_told_at_each_beat_until_the_coordinator_acts():
     assert len(desk.told_of(Remove)) >= 3
 
 
+def test_who_was_silent_is_still_sent_everything_and_can_come_back_without_the_coordinator():
+    desk = primary(A)
+    desk.pump(TIMING.peer_silence + 5 * HEARTBEAT)
+    asked = desk.put(1)
+    told = len(desk.told_of(Remove))
+    assert [part.count for part in desk.sections_to(A)][-1] == 1
+    desk.ack(A)
+    assert desk.status(asked) is Status.SUCCESS
+    desk.pump(4 * HEARTBEAT, acked_by=[A])
+    assert len(desk.told_of(Remove)) == told
+
+
+def test_a_new_connection_is_used_at_once_also_after_a_refusal():
+    desk = primary(A)
+    asked = desk.put(1)
+    desk.ack(A, RefusedSection(0, Refusal.NOT_A_MEMBER, 3, 0))
+    desk.core.peer_lost(A)
+    desk.core.peer_connected(A)
+    desk.flush()
+    desk.ack(A)
+    assert desk.status(asked) is Status.SUCCESS
+
+
+def test_nothing_stays_in_the_log_for_one_who_has_acknowledged_later():
+    desk = primary(A, learners=[B])
+    desk.put(1)
+    desk.ack(A)
+    assert desk.replica.commit == 1
+    desk.ack(B)
+    assert desk.replica.log.bytes == 0
+
+
 # Configurations while primary.
 
 

@@ -132,6 +132,8 @@ class Leading:
         if acked > replica.commit:
             replica.commit = min(acked, replica.sequence)
             self._trim()
+        elif replica.log.bytes:
+            self._trim()  # one who is not counted has acknowledged
         if replica.role is ReplicaRole.RECONCILING:
             self._try_to_serve(now)
         elif replica.role in _SERVING_NAME:
@@ -171,6 +173,7 @@ class Leading:
             begin = self._begin_fill(follower)
         chunks = replica.log.after(follower.sent)
         if chunks is None:
+            follower.stalled = True
             self._give_up(follower, "it is further behind than this server's log reaches")
             chunks = []
         sections = [
@@ -213,6 +216,7 @@ class Leading:
         """There is a new connection to the follower: send again what it has not acknowledged."""
         replica = self._replica
         follower.rewind()
+        follower.stalled = False
         if follower.learner and not follower.joined:
             self._restart_fill(follower)
         elif not follower.acked:
@@ -271,8 +275,8 @@ class Leading:
         return bool(preferred) and preferred[0] == follower.member.server_id
 
     def _give_up(self, follower: Follower, reason: str) -> None:
+        """Have the coordinator take it out. Until that is done it is a member, and may yet be heard of again."""
         replica = self._replica
-        follower.stalled = True
         if not follower.learner:
             self._outbox.tell(Remove(replica.shard, replica.epoch, follower.member, reason))
         else:

@@ -269,6 +269,8 @@ class Replica:
             self.log.trim(self.commit)
             if self.role is ReplicaRole.SECONDARY:
                 self.purge()
+        elif self.log.bytes and section.commit >= self.sequence:
+            self.log.trim(self.commit)  # it was kept, as primary, for somebody who is not a member any more
         return None
 
     def _apply(self, section: Section, have: int) -> None:
