@@ -570,3 +570,12 @@ def test_a_member_that_returns_with_another_store_is_not_taken_for_the_old_one()
     asked = pair.serving.put(2, key)
     pair.settle()
     assert pair.serving.status(asked) is None, "it was acknowledged by one who has nothing"
+
+
+def test_a_part_of_the_map_is_not_given_to_clients_as_if_it_were_the_whole():
+    desk = Desk()
+    part = attrs.evolve(configuration(3, A, (ME,)), last_slot=99)
+    desk.core.configured(Configure(part), desk.now)
+    assert desk.status(desk.ask(MapRequest(False))) is Status.NOT_PRIMARY_YET
+    desk.adopt(part, attrs.evolve(configuration(3, A, (ME,)), shard=1, first_slot=100))
+    assert isinstance(desk.answer(desk.ask(MapRequest(False))), MapUpdate)

@@ -119,6 +119,9 @@ class ServerCore:
 
     def _answer_at_once(self, request: Request, request_id: int) -> bytes:
         if isinstance(request, MapRequest):
+            if self.map.shards and not self._whole:
+                text = b"this server has not heard of all of the cluster's shards yet"
+                return result_frame(request_id, int(Status.NOT_PRIMARY_YET), 0, text)
             return encode_frame(CONFIG_RESP, FAMILY.layouts[CONFIG_RESP].encode(MapUpdate(self.map)), request_id)
         if isinstance(request, Verify):
             return self._verify(request.key, request_id)
@@ -156,11 +159,14 @@ class ServerCore:
             if known.get(shard, 0) < configuration.epoch:
                 replica.hear(configuration, now)
         if not self._by_slot and not self._stopped:
-            table = self.map.slot_table()
-            # A primary may have told of one shard before the coordinator has told of all.
-            if len(table) == SLOTS:
-                self._by_slot = [self.replicas[shard] for shard in table]
+            if self._whole:
+                self._by_slot = [self.replicas[shard] for shard in self.map.slot_table()]
         self._forget_unneeded()
+
+    @property
+    def _whole(self) -> bool:
+        """Whether all shards are known: a primary may have told of one before the coordinator has told of all."""
+        return sum(len(configuration.slots) for configuration in self.map.shards) == SLOTS
 
     def update(self, message: UpdatePrimary | UpdateSecondary, now: float) -> None:
         """Fill the learner of this configuration."""
