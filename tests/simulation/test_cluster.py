@@ -81,6 +81,28 @@ def kill_while_it_stores() -> None:
     assert cluster.timeline.problems == []
 
 
+def test_a_client_that_comes_while_the_coordinator_recovers_gets_the_whole_map(logged_errors: Any) -> None:
+    cluster = formed()
+
+    def fault(moment: str) -> None:
+        raise OSError("no space left on device")
+
+    cluster.store_faults = fault
+    cluster.server_process(1).kill()
+    service = cluster.coordinator
+    assert service is not None
+    assert cluster.timeline.run_while(lambda: service.planner is not None, 5)
+    cluster.store_faults = lambda moment: None
+    process = cluster.start_client(1)
+    cluster.timeline.run_until(cluster.timeline.now + 0.1)
+    assert process.program.client.cluster_map.shards == ()
+    puts = [process.program.client.put(b"k%d" % n, b"v") for n in range(50)]
+    for put in puts:
+        assert done(cluster, put)
+    assert cluster.timeline.problems == []
+    logged_errors.flush(OSError)
+
+
 def test_a_store_that_was_opened_again_refuses_the_older_process() -> None:
     cluster = formed()
     store = SimulatedMapStore(cluster.disk, cluster.processes["coordinator"], lambda moment: None)

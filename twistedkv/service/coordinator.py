@@ -292,6 +292,8 @@ class CoordinatorService(MultiService):
             log.failure("the map store cannot be read")
             self._throw_away()
             return
+        # Who has asked for the map meanwhile was given an empty one, and parts of the next would make it no whole.
+        self.connections.publish(self.whole_map(), None)
         self.connections.register_again()
 
     # What the parts ask for.
