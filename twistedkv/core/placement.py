@@ -8,6 +8,7 @@ are everybody; the fewest copies moved.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 Preferred = tuple[int, ...]
@@ -18,20 +19,22 @@ def initial(servers: Sequence[int], shards: int, copies: int) -> list[Preferred]
     count = len(servers)
     if not count:
         raise ValueError("a placement needs at least one server")
-    held = {server: len(range(i, shards, count)) for i, server in enumerate(servers)}
-    together: dict[tuple[int, int], int] = {}
-    placement = []
-    for shard in range(shards):
-        turn = shard % count
-        primary = servers[turn]
-        # In a circle from the primary on, so that ties do not all go to the same few.
-        others = [servers[(turn + step) % count] for step in range(1, count)]
-        others.sort(key=lambda other, primary=primary: (held[other], together.get((primary, other), 0)))  # type: ignore[misc]
-        seconds = others[: copies - 1]
-        for second in seconds:
-            held[second] += 1
-            together[primary, second] = together.get((primary, second), 0) + 1
-        placement.append((primary, *seconds))
+    placement: list[Preferred] = []
+    others = count - 1
+    rounds = shards // count
+    for shard in range(rounds * count):
+        # In a full round every server gets the same; from round to round the distance of primary and copies grows.
+        turn, first = shard // count, shard % count
+        steps = [1 + (turn + i) % others for i in range(min(copies - 1, others))]
+        placement.append((servers[first], *(servers[(first + step) % count] for step in steps)))
+    held = Counter(server for preferred in placement for server in preferred)
+    rest = shards - len(placement)
+    held.update(servers[:rest])
+    for first in range(rest):
+        circle = [servers[(first + step) % count] for step in range(1, count)]
+        chosen = sorted(circle, key=held.__getitem__)[: copies - 1]
+        held.update(chosen)
+        placement.append((servers[first], *chosen))
     return placement
 
 
