@@ -42,7 +42,8 @@ ACTIONS = ("kill", "freeze")
 SERVERS = 4
 SHARDS = 12
 PRELOADED = 600
-REPLACE_AFTER_SECONDS = 1.5
+REPLACE_AFTER_SECONDS = {"standby": 1.5, "spawn": 60.0}
+"""By mode. Where servers are started again the survivors are not to take over because a start is slow."""
 FIRE_SECONDS = 20.0
 FROZEN_SECONDS = 2.5
 """Longer than the five heartbeats after which a silent server is taken for failed."""
@@ -62,7 +63,7 @@ class Cell:
     def __init__(self, directory: Path, step: str, victim: str, action: str, copies: int, mode: str) -> None:
         self.step, self.victim, self.action, self.copies, self.mode = step, victim, action, copies, mode
         self.cluster = Cluster(
-            directory, servers=SERVERS, copies=copies, shards=SHARDS, replace_after=REPLACE_AFTER_SECONDS
+            directory, servers=SERVERS, copies=copies, shards=SHARDS, replace_after=REPLACE_AFTER_SECONDS[mode]
         )
         self.problems: list[str] = []
         self.notes: dict[str, Any] = {}
@@ -175,6 +176,9 @@ class Cell:
         def settled(status: dict[str, Any]) -> bool:
             for server in status["servers"]:
                 self.processes[server["store"]] = server["pid"]
+            active = sum(1 for server in status["servers"] if server["state"] == "active")
+            if self.mode == "spawn" and active < SERVERS:
+                return False
             return (
                 all(
                     shard["state"] == "lost"
