@@ -505,6 +505,17 @@ def test_a_leaving_server_gives_its_roles_away_first() -> None:
     assert commands.healthy(world.planner.state)
 
 
+def test_a_drain_ends_when_its_server_has_ended_before_it_could_be_answered() -> None:
+    world, servers = formed()
+    world.leave(servers[0])
+    servers[0].alive = False
+    world.disconnect(servers[0])
+    world.settle(1)
+    [drain] = [o for o in world.planner.state.operations.values() if o.kind is Kind.DRAIN]
+    assert not drain.running
+    assert drain.phase is Phase.FAILED
+
+
 def test_a_leaving_server_with_the_only_copy_is_kept_waiting_and_then_told() -> None:
     world, servers = formed(servers=1, copies=1, shards=2)
     world.leave(servers[0])

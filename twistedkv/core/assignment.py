@@ -140,3 +140,8 @@ def review_operations(state: CoordinatorState, now: float) -> None:
             switch.operation == operation.id for switch in state.switches.values()
         ):
             state.set_phase(operation, Phase.FAILED, now, "the coordinator was restarted meanwhile")
+        elif operation.kind is Kind.DRAIN:
+            leaving = state.servers.get(operation.server or 0)
+            if leaving is None or leaving.state is not ServerState.LEAVING:
+                text = f"server {operation.server} ended before everything was handed over"
+                state.set_phase(operation, Phase.FAILED, now, text)
