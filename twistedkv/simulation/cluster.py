@@ -77,6 +77,7 @@ class Cluster:
         self.processes: dict[str, Process] = {}
         """By name; of each the newest."""
         self.server_exited: Callable[[int, Process], None] = lambda server_id, process: None
+        self.coordinator_exited: Callable[[], None] = lambda: None
         self.store_faults: Callable[[str], None] = lambda moment: None
         """Called before and after each change of the coordinator's store; may raise, or kill the coordinator."""
         self._identities = timeline.stream("identities")
@@ -130,7 +131,7 @@ class Cluster:
                 wall=lambda: BOOT_WALL_SECONDS + self.timeline.now,
             )
 
-        return self._process("coordinator", COORDINATOR_HOST, make)
+        return self._process("coordinator", COORDINATOR_HOST, make, lambda process, how: self.coordinator_exited())
 
     def start_server(self, server_id: int) -> Process:
         """Start a server, with nothing in memory."""

@@ -83,11 +83,14 @@ class Faults:
         self._unwell_until = dict.fromkeys(self._servers, 0.0)
         self._calm = cluster.network.weather
         self._over = False
+        self._coordinator_pause = 0.5
+        """So long after its end the coordinator is started again."""
         self._step_fault = ""
         self._steps_left = 0
         self.done: dict[str, int] = {}
         """How many of each kind were done."""
         cluster.server_exited = self._server_exited
+        cluster.coordinator_exited = self._coordinator_exited
         cluster.store_faults = self._store_fault
 
     def schedule(self, faults: list[Fault]) -> None:
@@ -276,9 +279,13 @@ class Faults:
     def _kill_coordinator(self, chance: random.Random, seconds: float) -> bool:
         if not self._coordinator.alive:
             return False
+        self._coordinator_pause = min(seconds, 2.0)
         self._coordinator.kill()
-        self._later(min(seconds, 2.0), self._start_coordinator)
         return True
+
+    def _coordinator_exited(self) -> None:
+        self._later(self._coordinator_pause, self._start_coordinator)
+        self._coordinator_pause = 0.5
 
     def _start_coordinator(self) -> None:
         if not self._coordinator.alive:
@@ -317,7 +324,6 @@ class Faults:
         if fault == "error":
             self._timeline.tell("the coordinator's store fails")
             raise OSError("no space left on device")
-        self._later(0.5, self._start_coordinator)
         self._coordinator.die_here()
 
     # Clients and operators.

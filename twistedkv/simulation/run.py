@@ -50,7 +50,8 @@ class Outcome:
 class _Errors:
     """Errors that are logged: nobody should see any, whatever fails around the program."""
 
-    EXPECTED = ("a step of the coordinator failed", "was not admitted")
+    EXPECTED = ("a step of the coordinator failed", "was not admitted", "the map store cannot be")
+    """What the faults of the store make the coordinator say."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
