@@ -77,6 +77,21 @@ def test_a_server_fails_under_load_and_nothing_acknowledged_is_lost(tmp_path: Pa
         assert load.check(cluster.shared, copies=2) == []
 
 
+def test_servers_that_are_only_frozen_are_taken_back_with_the_last_copies(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster:
+        cluster.start_cluster()
+        pairs = {b"key-%d" % i: b"value" for i in range(200)}
+        cluster.shared.mput(pairs)
+        pids = cluster.pids()
+        for server in (1, 2):
+            send(pids[server], signal.SIGSTOP)
+        cluster.status_when("the shards on both are lost", lambda status: len(status["lost"]) == 4)
+        for server in (1, 2):
+            send(pids[server], signal.SIGCONT)
+        assert cluster.healthy()["lost"] == []
+        assert {key: value and value.value for key, value in cluster.shared.mget(pairs).items()} == pairs
+
+
 def test_three_copies_on_five_servers_survive_two_at_once(tmp_path: Path) -> None:
     with Cluster(tmp_path, servers=5, copies=3, shards=10) as cluster:
         cluster.start_cluster()

@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from twistedkv.clustermap import ClusterMap
+from twistedkv.clustermap import ClusterMap, ServerState
 from twistedkv.core.commands import serving, status
 from twistedkv.core.operations import Event
 from twistedkv.core.planner import Planner
@@ -254,9 +254,8 @@ class CoordinatorService(MultiService):
             connections.send(server_id, message)
         if step.change.events:
             self._tell(step.change.events)
-        if self.spawner is not None:
-            for server_id, pid in step.failed:
-                self.spawner.replace(server_id, pid)
+        if step.failed:
+            self._replace_failed()
         for server_id, text in step.departures:
             if server_id in connections.servers:
                 connections.servers[server_id].answer_leaving(text)
@@ -320,12 +319,29 @@ class CoordinatorService(MultiService):
 
     # Time.
 
+    def _replace_failed(self) -> None:
+        """Have failed servers killed and started again, once nobody can need what they hold.
+
+        A suspicion may be wrong, and must cost a refill and never data. So a process lives on while a configuration
+        names it: until another copy was promoted in its place or, when there is no other, until it is heard of again
+        or an operator accepts the loss. It is looked at again at each tick.
+        """
+        if self.spawner is None or self.planner is None:
+            return
+        state = self.planner.state
+        for server in state.servers.values():
+            if server.state is ServerState.FAILED and not any(
+                server.member in configuration.members for configuration in state.shards.values()
+            ):
+                self.spawner.replace(server.server_id, server.pid)
+
     def _tick(self) -> None:
         with logged("the coordinator's tick"):
             self.connections.expire(self.now())
             if self.spawner is not None:
                 self.spawner.tick()
             self.perform(lambda planner, now: planner.tick(now))
+            self._replace_failed()
 
     def became_ready(self) -> None:
         """Every shard is served, for the first time."""
