@@ -198,8 +198,9 @@ class Cell:
         return [str(m["server_id"]) for m in members if alive(self.processes.get(m["store_id"], 0))]
 
     def _check_loss(self, lost: set[int]) -> None:
-        if lost and self.copies > 2:
-            self.problems.append(f"two failures, {self.copies} copies, and shards {sorted(lost)} are lost")
+        holders_killed = 2 if self.action == "kill" and self.victim in ("S_b", "S_c", "other") else 1
+        if lost and holders_killed < self.copies:
+            self.problems.append(f"{holders_killed} of {self.copies} holders were killed, and {sorted(lost)} are lost")
         for shard in lost:
             holders = self._has_copy(shard)
             if holders:
