@@ -11,6 +11,7 @@ from twistedkv.client.twisted import Client
 from twistedkv.clustermap import STORE_ID_BYTES, Configuration, Member
 from twistedkv.core.commands import serving, status
 from twistedkv.core.server import ServerCore
+from twistedkv.core.steps import Change
 from twistedkv.failpoints import Failpoints
 from twistedkv.mapstore.memory import MemoryDisk
 from twistedkv.service.config import CoordinatorOptions, ServerOptions
@@ -80,6 +81,8 @@ class Cluster:
         self.coordinator_exited: Callable[[], None] = lambda: None
         self.store_faults: Callable[[str], None] = lambda moment: None
         """Called before and after each change of the coordinator's store; may raise, or kill the coordinator."""
+        self.stored: Callable[[Change, dict[int, Configuration]], None] = lambda change, before: None
+        """Told of each change of the coordinator's store, and of the configurations before it."""
         self._identities = timeline.stream("identities")
         self._clocks: dict[str, HostClock] = {}
         self._clock_random = timeline.stream("clocks")
@@ -87,6 +90,9 @@ class Cluster:
 
     def _store_fault(self, moment: str) -> None:
         self.store_faults(moment)
+
+    def _has_stored(self, change: Change, before: dict[int, Configuration]) -> None:
+        self.stored(change, before)
 
     # Processes.
 
@@ -126,7 +132,7 @@ class Cluster:
             return CoordinatorService(
                 process.reactor,
                 options,
-                open_store=lambda: SimulatedMapStore(self.disk, process, self._store_fault),
+                open_store=lambda: SimulatedMapStore(self.disk, process, self._store_fault, self._has_stored),
                 failpoints=Failpoints(),
                 wall=lambda: BOOT_WALL_SECONDS + self.timeline.now,
             )

@@ -19,7 +19,7 @@ from twistedkv.simulation.process import Process
 from twistedkv.simulation.timeline import Timeline
 from twistedkv.simulation.workload import Workload
 
-CONVALESCENCE_BEATS = 12
+CONVALESCENCE_BEATS = 10
 """So long after a fault a server is not yet well: what the fault has caused may still be on its way."""
 
 KINDS = (
@@ -46,6 +46,10 @@ KINDS = (
 )
 
 
+WEIGHTS = {"kill server": 4, "freeze server": 3, "power off": 2, "isolate server": 2, "kill coordinator": 2}
+"""How often those are drawn, in place of once."""
+
+
 @attrs.frozen
 class Fault:
     """One thing that goes wrong. What exactly depends on `chance`, and on who is there then."""
@@ -67,7 +71,11 @@ def draw_faults(timeline: Timeline, seconds: float, mean_pause: float) -> list[F
     at = chance.expovariate(1 / mean_pause)
     while at < seconds:
         length = chance.choice((0.1, 0.5, 1.0, 2.0, 5.0)) * chance.uniform(0.5, 1.5)
-        faults.append(Fault(at, chance.choice(kinds), length, chance.getrandbits(32)))
+        faults.append(
+            Fault(
+                at, chance.choices(kinds, [WEIGHTS.get(kind, 1) for kind in kinds])[0], length, chance.getrandbits(32)
+            )
+        )
         at += chance.expovariate(1 / mean_pause)
     return faults
 

@@ -14,6 +14,8 @@ from twistedkv.history.search import check_by_search
 from twistedkv.history.witness import check_by_versions
 from twistedkv.simulation.cluster import Cluster, Shape
 from twistedkv.simulation.faults import Fault, Faults, calm_weather, draw_faults
+from twistedkv.simulation.invariants import Invariants
+from twistedkv.simulation.probes import counting
 from twistedkv.simulation.rest import differences
 from twistedkv.simulation.timeline import Killed, Timeline
 from twistedkv.simulation.workload import Habits, Workload, read_all
@@ -89,7 +91,10 @@ def simulate(seed: int, seconds: float = DEFAULT_SECONDS, faults: list[Fault] | 
     errors = _Errors(timeline)
     globalLogPublisher.addObserver(errors)
     try:
-        outcome = _Run(timeline, seed, seconds, faults).outcome()
+        counts: dict[str, int] = {}
+        with counting(counts):
+            outcome = _Run(timeline, seed, seconds, faults).outcome()
+        outcome.counts |= counts
         gc.collect()
         outcome.problems = list(timeline.problems)
     finally:
@@ -111,6 +116,7 @@ class _Run:
         )
         self.cluster = Cluster(timeline, shape, calm_weather(timeline.stream("weather")))
         self.workload = Workload(timeline, habits)
+        Invariants(self.cluster, self.workload.history)
         self.faults = Faults(self.cluster, self.workload)
         mean_pause = timeline.stream("pace").choice((0.1, 0.3, 1.0))
         self.drawn = draw_faults(timeline, seconds, mean_pause) if faults is None else faults
@@ -136,7 +142,8 @@ class _Run:
             result.counts[event.event] = result.counts.get(event.event, 0) + 1
         for kind, count in self.faults.done.items():
             result.counts[f"fault: {kind}"] = count
-        result.counts["coordinator generations"] = self.cluster.disk.generation
+        result.counts["coordinator started again"] = self.cluster.disk.generation - 1
+        result.counts["unknown outcome"] = result.unknown
         self._check_history()
         result.story = timeline.story
         result.workload = workload
