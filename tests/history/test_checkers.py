@@ -55,6 +55,9 @@ RIGHT: dict[str, list[Record]] = {
         write(0, 1, "a", 1), delete(2, 3, 2), read(4, 5, None), write(6, 7, "b", 3), read(8, 9, "b", 3)
     ],
     "an unknown deletion that is seen": [write(0, 1, "a", 1), delete(2, None), read(3, 4, "a", 1), read(5, 6, None)],
+    "an unknown deletion that two gaps could hold": [
+        write(0, 10, "a", 1), write(0, 20, "b", 2), delete(1, None), read(9, 30, None), read(25, 35, None)
+    ],
     "a deletion of nothing": [delete(0, 1), write(2, 3, "a", 1)],
     "cas": [cas(0, 1, None, 0, "a", 1), cas(2, 3, "a", 1, "b", 2), read(4, 5, "b", 2)],
     "cas after an unknown deletion": [write(0, 1, "a", 1), delete(2, None), cas(3, 4, None, 0, "b", 3)],

@@ -7,7 +7,7 @@ something that had ended before it began), it is itself the proof that the histo
 What carries no version has to be placed: reads that found nothing, and writes of which only a read tells (their version
 is the read's). Reads that found nothing go to the first moment at which there was nothing. Writes whose outcome is not
 known and which no read shows need not have happened; where something has to have happened (a sum that is larger than
-it should be, a key that is gone), the earliest of them that can explain it is taken.
+it should be, a key that is gone), the first of them that can explain it is taken.
 """
 
 from __future__ import annotations
@@ -249,8 +249,10 @@ class _Key:
                 return True
             if place.emptied_by is not None and self._fits_after(place, read):
                 return True
-        for place in self.places:
-            fits = self._fits_after(place, read) and place.emptied_by is None
+        # A deletion whose outcome is not known explains it: at the last possible moment, so that it explains as many as
+        # it can of the reads that are still to come here, which all returned later.
+        for place in reversed(self.places):
+            fits = self._fits_after(place, read) and place.emptied_by is None and place.value is not None
             if fits and any(r.call <= min(read.returned, place.over) for r in self.unknown_deletions):
                 return self._empty(place)
         return False
