@@ -111,5 +111,9 @@ class Unavailable(NotDone):
     status = Status.NOT_PRIMARY_YET
 
 
+NOT_FORMED = "the cluster has not been formed yet: too few servers have registered"
+"""What a client last heard when there is a coordinator, but no shard."""
+
+
 class Superseded(TwistedKVError):
     """Of the map store: another coordinator has taken over; this one must stop at once."""

@@ -102,7 +102,7 @@ def test_without_a_cluster_it_says_how_to_start_one(client: FakeClient, args: li
     assert result.exit_code == 3
     assert one_sentence(result) == (
         "cannot reach the coordinator at db:1: start one with `make run` or `twistd -n twistedkv cluster`, "
-        "or give --coordinator"
+        "or give --coordinator; for keys, the address of a server will do as well"
     )
 
 

@@ -11,7 +11,7 @@ from twistedkv.cli.session import (
     failure_of,
     open_blocking_client,
 )
-from twistedkv.errors import ConfigurationError, OperationError, OutcomeUnknown, ShardLost, Unavailable
+from twistedkv.errors import NOT_FORMED, ConfigurationError, OperationError, OutcomeUnknown, ShardLost, Unavailable
 
 
 def session_of(client: FakeClient, deadline: float | None = None) -> Session:
@@ -44,6 +44,11 @@ def test_unreachable_is_said_only_as_long_as_nothing_was_heard() -> None:
     assert session.store is client
     assert failure_of(late, session).message == "no server served shard 3"
     assert failure_of(late, None).message == "no server served shard 3"
+
+
+def test_a_coordinator_without_servers_is_told_from_none() -> None:
+    message = failure_of(Unavailable(f"GET: last heard: {NOT_FORMED}"), session_of(FakeClient())).message
+    assert message.startswith("the coordinator at db:1 has no cluster yet")
 
 
 def test_exit_codes() -> None:

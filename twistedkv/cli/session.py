@@ -9,6 +9,7 @@ import click
 
 from twistedkv.clustermap import ClusterMap
 from twistedkv.errors import (
+    NOT_FORMED,
     ConfigurationError,
     InvalidRequest,
     OutcomeUnknown,
@@ -297,7 +298,7 @@ def failure_of(error: TwistedKVError, session: Session | None) -> click.ClickExc
     """What to tell the user about an error, and the exit code."""
     code = exit_code_of(error)
     if isinstance(error, Unavailable) and session is not None and not session.knows_the_cluster():
-        return NotDoneFailure(unreachable(session))
+        return NotDoneFailure(not_formed(session) if NOT_FORMED in str(error) else unreachable(session))
     message = str(error) or type(error).__name__
     if isinstance(error, ShardLost) and "accept-loss" not in message:
         message += "; `twistedkv admin accept-loss SHARD` makes it empty and usable"
@@ -317,5 +318,13 @@ def unreachable(session: Session) -> str:
     """What to say when no cluster answers."""
     return (
         f"cannot reach the coordinator at {session.coordinator}: start one with `make run` or "
-        "`twistd -n twistedkv cluster`, or give --coordinator"
+        "`twistd -n twistedkv cluster`, or give --coordinator; for keys, the address of a server will do as well"
+    )
+
+
+def not_formed(session: Session) -> str:
+    """What to say when there is a coordinator, and no cluster yet."""
+    return (
+        f"the coordinator at {session.coordinator} has no cluster yet, because too few servers have registered: "
+        "start more with `twistd twistedkv server`"
     )

@@ -16,7 +16,7 @@ from twistedkv.client.arguments import check_key, check_scan, check_value
 from twistedkv.client.operations import BOUNCES, REFRESH, Operation, refusal
 from twistedkv.client.results import CopyCheck, PartialFailure, Unreachable, Value
 from twistedkv.clustermap import ClusterMap, Configuration, Member, ServerState
-from twistedkv.errors import InvalidRequest, NotDone, OperationError, ShardLost, Status, Unavailable
+from twistedkv.errors import NOT_FORMED, InvalidRequest, NotDone, OperationError, ShardLost, Status, Unavailable
 from twistedkv.limits import BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN, SLOTS
 from twistedkv.messages.client import Noop, Result, Scan, ScanItem, ScanPage, Verify
 from twistedkv.slots import slot_of
@@ -245,7 +245,7 @@ async def _configuration(client: Rim, slot: int, deadline: float) -> Configurati
     while not client.router.table:
         await refresh(client, deadline)
         if not client.router.table:
-            await rounds.next("the cluster has not been formed yet: too few servers have registered")
+            await rounds.next(NOT_FORMED)
     return client.router.table[slot].configuration
 
 

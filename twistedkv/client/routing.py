@@ -41,7 +41,7 @@ from twistedkv.client.links import SILENCE_SECONDS
 from twistedkv.client.operations import BOUNCES, Operation, refusal
 from twistedkv.client.results import Incremented, Unreachable, Value
 from twistedkv.clustermap import ServerState
-from twistedkv.errors import OutcomeUnknown, ProtocolError, Status, Unavailable
+from twistedkv.errors import NOT_FORMED, OutcomeUnknown, ProtocolError, Status, Unavailable
 from twistedkv.messages.client import MapUpdate
 from twistedkv.wire.client import (
     CONFIG_REQ,
@@ -279,6 +279,8 @@ class Router(Delivery):
             link = link or self.coordinator
             place = f"{link}, {link.state.value}"
             heard = heard or link.error
+            if not heard and not self.table and link.state is LinkState.OPEN:
+                heard = NOT_FORMED
         if sent and not heard:
             heard = "no answer"
         text = f"{operation} ({place}): {why}; last heard: {heard or 'nothing'}"
