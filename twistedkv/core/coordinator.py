@@ -63,6 +63,8 @@ class CoordinatorState:
         self.fill_seen: dict[int, float] = {}
         self.fill_patience: dict[int, Patience] = {}
         self.switch_patience: dict[int, Patience] = {}
+        self.removals: dict[tuple[int, Member], tuple[int, float]] = {}
+        """Members that their primary has asked to remove: in which epoch, and since when."""
         self.successors: dict[int, int] = {}
         """Failed server to the standby that takes its places."""
         for server in self.servers.values():

@@ -32,6 +32,9 @@ SWITCH_GIVEN_UP_BEATS = 10
 FILL_REPEAT_BEATS = 10
 """A primary that does not speak of a fill for so long is asked for it again."""
 RETRY_BEATS = 5
+REMOVAL_BEATS = 0.5
+"""A primary asks for a removal at each beat, until it is done: two askings that count are at least so far apart."""
+REMOVAL_FORGOTTEN_BEATS = 5
 
 
 def improve(state: CoordinatorState, configuration: Configuration, now: float) -> None:
@@ -132,11 +135,24 @@ def update_failed(
 
 
 def remove(state: CoordinatorState, server_id: int, message: Remove, now: float) -> None:
-    """The primary can not reach a member: rule 3."""
+    """The primary can not reach a member: rule 3.
+
+    It has to say so twice, in two reads some time apart. What comes in one may have lain in a socket for long, and who
+    said it may be dead by now: then the member, which may be well again, is the one that has the data.
+    """
     shard, member = message.shard, message.member
     configuration = addressed(state, server_id, shard, message.epoch)
     if configuration is None or member not in configuration.everyone or member == configuration.primary:
         return
+    asked = state.removals.get((shard, member))
+    if asked is None or asked[0] != message.epoch or now - asked[1] > REMOVAL_FORGOTTEN_BEATS * state.heartbeat:
+        for key in [key for key, (epoch, _) in state.removals.items() if key[0] == shard and epoch != message.epoch]:
+            del state.removals[key]
+        state.removals[shard, member] = (message.epoch, now)
+        return
+    if now - asked[1] < REMOVAL_BEATS * state.heartbeat:
+        return
+    del state.removals[shard, member]
     drop(state, configuration, member, f"was given up by its primary: {message.reason}", now)
     state.fill_patience.setdefault(shard, Patience()).failed(now, RETRY_BEATS * state.heartbeat)
 
