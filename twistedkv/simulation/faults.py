@@ -14,7 +14,6 @@ from functools import partial
 import attrs
 
 from twistedkv.simulation.cluster import COORDINATOR_HOST, Cluster
-from twistedkv.simulation.network import Weather
 from twistedkv.simulation.process import Process
 from twistedkv.simulation.timeline import Timeline
 from twistedkv.simulation.workload import Workload
@@ -393,16 +392,3 @@ class Faults:
             self._start_server(server_id)
         elif process.ending:
             self._timeline.at(self._timeline.now + 1.0, self._keep, server_id)
-
-
-def calm_weather(chance: random.Random) -> Weather:
-    """A network in good order, of some kind."""
-    low, high = chance.choice(((0.00005, 0.0005), (0.0002, 0.002), (0.001, 0.01)))
-    return Weather(
-        latency_seconds_min=low,
-        latency_seconds_max=high,
-        jitter=chance.choice((0.0, 0.5, 3.0)),
-        loss=chance.choice((0.0, 0.0, 0.001)),
-        pieces=chance.choice((0.0, 0.2, 0.8)),
-        window_bytes=chance.choice((2_000, 16_000, 128_000)),
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 from typing import Any
 
 import attrs
@@ -13,8 +14,9 @@ from zope.interface import implementer
 from twistedkv.history.search import check_by_search
 from twistedkv.history.witness import check_by_versions
 from twistedkv.simulation.cluster import Cluster, Shape
-from twistedkv.simulation.faults import Fault, Faults, calm_weather, draw_faults
+from twistedkv.simulation.faults import Fault, Faults, draw_faults
 from twistedkv.simulation.invariants import Invariants
+from twistedkv.simulation.network import Weather
 from twistedkv.simulation.probes import counting
 from twistedkv.simulation.rest import differences
 from twistedkv.simulation.timeline import Killed, Timeline
@@ -82,6 +84,19 @@ def draw_shape(timeline: Timeline) -> Shape:
         heartbeat_seconds=chance.choice((0.1, 0.2, 0.2, 0.5)),
         clients=chance.randint(2, 4),
         clock_error=chance.choice((0.0, 0.01, 0.13)),
+    )
+
+
+def calm_weather(chance: random.Random) -> Weather:
+    """A network in good order, of some kind."""
+    low, high = chance.choice(((0.00005, 0.0005), (0.0002, 0.002), (0.001, 0.01)))
+    return Weather(
+        latency_seconds_min=low,
+        latency_seconds_max=high,
+        jitter=chance.choice((0.0, 0.5, 3.0)),
+        loss=chance.choice((0.0, 0.0, 0.001)),
+        pieces=chance.choice((0.0, 0.2, 0.8)),
+        window_bytes=chance.choice((2_000, 16_000, 128_000)),
     )
 
 
