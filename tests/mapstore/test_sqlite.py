@@ -34,8 +34,8 @@ def test_a_lock_that_was_lost_does_not_let_an_older_one_write(tmp_path: Path) ->
 def test_it_is_written_in_the_safest_way(tmp_path: Path) -> None:
     store = SqliteMapStore(tmp_path / "map.sqlite")
     database = store._database
-    assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
-    assert database.execute("PRAGMA synchronous").fetchone() == (3,)
+    assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert database.execute("PRAGMA synchronous").fetchone() == (2,)
     store.close()
 
 

@@ -1,8 +1,10 @@
 """The map store in one SQLite file: the default.
 
-`journal_mode=DELETE` and `synchronous=EXTRA`: a change is on the disk, with the directory entry that makes it so, when
-`apply` returns. Writes are rare, so the slowest and safest setting costs nothing that anybody would notice; the write-
-ahead log is faster, but has had a bug that lost pages in the versions that are in use. One connection, one thread.
+`journal_mode=WAL` with `synchronous=FULL`: a change is on the disk when `apply` returns, after one fsync of the log
+instead of the four of a rollback journal. That matters, because a failover stores twice before clients may go on (busy
+disk: median 0.5 ms against 2.6 ms a change, one in ten over 2.7 ms against 10 ms and more). FULL and nothing less: with
+NORMAL the last changes can be missing after a power cut. One connection in one thread: SQLite before 3.51.3 can lose
+pages of a write-ahead log that several connections write and reset, which therefore cannot happen here.
 
 Two guards against a second coordinator: a lock on the file `<store>.lock`, for one on the same machine, which gets a
 clear error at once; and the generation, checked in each transaction, for whatever the lock does not cover.
@@ -66,8 +68,8 @@ class SqliteMapStore:
             raise ConfigurationError(f"{path}: cannot be used as map store: {error.strerror}") from error
         try:
             self._database = sqlite3.connect(path, isolation_level=None, timeout=1.0)
-            self._database.execute("PRAGMA journal_mode=DELETE")
-            self._database.execute("PRAGMA synchronous=EXTRA")
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=FULL")
             self._database.executescript(_SCHEMA)
             self._open()
         except sqlite3.Error as error:
