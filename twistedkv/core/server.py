@@ -158,9 +158,8 @@ class ServerCore:
             replica.serving.min_copies = self.map.min_copies
             if known.get(shard, 0) < configuration.epoch:
                 replica.hear(configuration, now)
-        if not self._by_slot and not self._stopped:
-            if self._whole:
-                self._by_slot = [self.replicas[shard] for shard in self.map.slot_table()]
+        if not self._by_slot and not self._stopped and self._whole:
+            self._by_slot = [self.replicas[shard] for shard in self.map.slot_table()]
         self._forget_unneeded()
 
     @property
