@@ -120,7 +120,9 @@ class Faults:
 
     def _well(self, server_id: int) -> bool:
         process = self._cluster.processes.get(f"server {server_id}")
-        return process is not None and process.running and self._unwell_until[server_id] < self._timeline.now
+        if process is None or not process.running or process.ending:
+            return False
+        return self._unwell_until[server_id] < self._timeline.now
 
     def _expendable(self, server_id: int) -> bool:
         """Whether every shard would still have a member that is well."""
