@@ -57,6 +57,20 @@ class TestBeginning:
         driver.answer_all()
         assert call.outcome == 1
 
+    def test_a_part_of_a_map_is_not_taken_for_the_whole(self) -> None:
+        """Its slots would belong to the wrong shards."""
+        whole = make_map(3, 3)
+        driver = Driver(attrs.evolve(whole, shards=whole.shards[1:2]))
+        call = driver.put(KEY)
+        driver.accept(None)
+        [ask] = driver.sent(None)
+        driver.send_map(ask)
+        assert not driver.dialing
+        driver.publish(whole)
+        driver.accept(driver.dialing[0].server.server_id)  # type: ignore[union-attr]
+        driver.answer_all()
+        assert call.outcome == 1
+
     def test_the_coordinator_is_tried_again_with_growing_pauses_until_the_deadline(self) -> None:
         driver = Driver()
         call = driver.put(KEY, 5)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import gatherResults
+from twisted.logger import formatEvent, globalLogPublisher
 
 from tests.support.daemons import Daemons, sessions_of
 from tests.support.transport import random_pieces
@@ -302,6 +303,23 @@ def test_a_server_that_is_stopped_gives_its_roles_away_first(daemons: Daemons) -
     daemons.result(gatherResults(writes))
     assert daemons.primary_of(b"key1") is not leaving
     assert daemons.result(client.get(b"key1")).value == b"19"
+
+
+def test_a_server_that_ends_with_the_only_copy_says_so(
+    daemons: Daemons,
+) -> None:
+    for server_id in (2, 3):
+        daemons.kill(server_id)
+    daemons.network.pump_seconds(1.5)
+    said: list[str] = []
+
+    def observe(event: dict[str, Any]) -> None:
+        said.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    daemons.result(daemons.servers[1].stopService())
+    globalLogPublisher.removeObserver(observe)
+    assert any("could not be handed over" in text for text in said)
 
 
 def test_dumps_of_two_copies_are_equal(daemons: Daemons, tmp_path: Path) -> None:

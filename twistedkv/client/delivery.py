@@ -15,7 +15,7 @@ from twistedkv.client.operations import Operation, Waiter, encode, refusal
 from twistedkv.client.results import Unreachable
 from twistedkv.clustermap import Configuration, ServerState
 from twistedkv.errors import Status, Unavailable
-from twistedkv.limits import BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN
+from twistedkv.limits import BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN, SLOTS
 from twistedkv.wire.client import CONFIG_REQ
 
 DRAIN_SECONDS_MAX = 4.0
@@ -198,6 +198,8 @@ class Delivery(Links):
 
     def map_changed(self) -> None:
         shards = self.map.shards
+        if shards and sum(len(shard.slots) for shard in shards) != SLOTS:
+            return  # a part of a map: what is not known yet cannot be routed, and the rest is on its way
         if _layout(shards) != _layout(lane.configuration for lane in self.lanes):
             self._lay_out(shards)
             return

@@ -113,7 +113,9 @@ class ServerService(MultiService):
         if self._registration.connected and not self.coordinator_ends_us and self.core is not None:
             log.info("giving roles away")
             try:
-                yield self._registration.leave(_LEAVE_SECONDS)
+                answer = yield self._registration.leave(_LEAVE_SECONDS)
+                if answer.value:
+                    log.warn("{text}", text=answer.value.decode("utf-8", "replace"))
             except Exception as error:
                 log.warn("ending without having given the roles away: {error}", error=str(error))
         if self._listening is not None:
