@@ -1,4 +1,4 @@
-"""The replication protocol under random schedules: nothing acknowledged is lost, nothing is read stale, nothing twice."""
+"""Replication under random schedules: nothing acknowledged is lost, nothing is read stale, nothing is done twice."""
 
 from collections import Counter
 
