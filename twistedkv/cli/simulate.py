@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.File("r", encoding="utf-8"))
 @click.pass_context
 def check_command(ctx: click.Context, file: Any) -> None:
-    """Check whether a history can come from one store that does one thing at a time.
+    """Check whether a history of operations is linearizable.
 
-    FILE has an operation in each line, as JSON; `-` is standard input. Two checkers look at it: one takes the order
-    from the versions in the answers, the other searches for an order by itself. Exit code 1 says that the history is
-    wrong.
+    That is, whether it can come from one store that does one thing at a time. FILE has an operation in each line, as
+    JSON; `-` is standard input. Two checkers look at it: one takes the order from the versions in the answers, the
+    other searches for an order by itself. Exit code 1 says that the history is wrong.
+
+    \b
+    Example:
+      twistedkv simulate --seed 7 --history history.jsonl
+      twistedkv check history.jsonl
     """
     from twistedkv.history.record import read_history
     from twistedkv.history.verdict import check
@@ -46,9 +51,16 @@ def check_command(ctx: click.Context, file: Any) -> None:
 def simulate_command(
     ctx: click.Context, seed: int, seeds: int, seconds: float, jobs: int, story: bool, history: Path | None
 ) -> None:
-    """Run the whole cluster in one process on simulated time, with faults, and check what it did.
+    """Run a whole cluster on simulated time, with faults, and check it.
 
-    Everything in a run is fixed by its seed. Exit code 1 says that something was wrong in some run.
+    Coordinator, servers and clients are the real ones, in one process; clocks, network, crashes and pauses are
+    simulated, and everything in a run is fixed by its seed. At the end faults stop, and within 60 simulated seconds
+    all copies must be there again and equal. Exit code 1 says that something was wrong in some run.
+
+    \b
+    Example:
+      twistedkv simulate --seeds 20
+      twistedkv simulate --seed 7 --story
     """
     began = time.monotonic()
     totals: dict[str, float] = {}
