@@ -232,6 +232,9 @@ class Faults:
         if process is None:
             return False
         hosts = [COORDINATOR_HOST, *(self._cluster.host_of(i) for i in self._servers)]
+        # Cut one way, it may still be heard by the coordinator, and give up healthy copies that it cannot hear.
+        for server_id in self._servers:
+            self._unwell(server_id, seconds)
         state = chance.getrandbits(32)
         for host in hosts:
             if host != process.reactor.host:
