@@ -9,6 +9,7 @@ is asked, and as long as that brings nothing newer, servers by turns, with growi
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from itertools import count
@@ -48,7 +49,7 @@ class Disconnect:
 Action = Connect | Disconnect
 
 
-class Links:
+class Links(ABC):
     """See the module. `Router` adds the operations."""
 
     def __init__(self, coordinators: Iterable[tuple[str, int]], random: Random) -> None:
@@ -194,9 +195,9 @@ class Links:
             return
         self.put_out(operation, link, now)
 
+    @abstractmethod
     def put_out(self, operation: Operation, link: Link, now: float) -> None:
         """Add the frame of an operation to what is sent next."""
-        raise NotImplementedError
 
     def give_up(self, link: Link, why: str, now: float) -> None:
         """Close a link for good; what was in flight on it is lost. A new one takes its place when it is needed."""
@@ -326,38 +327,38 @@ class Links:
 
     # What the router adds.
 
+    @abstractmethod
     def sweep(self, now: float) -> None:
         """End the operations whose deadline has passed; set `sweep_at`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stuck(self) -> bool:
         """Whether any operation waits for a newer map."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refuse_all(self, reason: str) -> None:
         """The coordinator will not have us: end what has no other way to go."""
-        raise NotImplementedError
 
+    @abstractmethod
     def link_opened(self, link: Link, now: float) -> None:
         """Send what waits for this link."""
-        raise NotImplementedError
 
+    @abstractmethod
     def link_lost(self, link: Link, reason: str, now: float) -> None:
         """Take back what was in flight or waiting on this link, which is not open any more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def map_changed(self) -> None:
         """Adopt the configurations of the new map; send nothing yet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def map_replaced(self) -> None:
         """It is another cluster's map: what was learnt about versions is void."""
-        raise NotImplementedError
 
+    @abstractmethod
     def map_answered(self, operation: Operation) -> None:
         """End an operation that asked for the map."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lanes_follow(self, now: float) -> None:
         """Send each lane's operations where the new map says."""
-        raise NotImplementedError

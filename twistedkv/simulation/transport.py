@@ -93,8 +93,8 @@ class SimulatedTransport:
             self._write_soon()
 
     def loseWriteConnection(self) -> None:
-        """Not used by this program."""
-        raise NotImplementedError
+        """See ITransport. This program closes whole connections only."""
+        self.loseConnection()
 
     def abortConnection(self) -> None:
         """End at once; what was not sent, and perhaps what was, is lost."""
