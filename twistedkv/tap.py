@@ -107,11 +107,13 @@ def makeService(options: Options) -> service.IService:
 def _server(reactor: Any, options: ServerOptions) -> service.IService:
     from twistedkv.service.server import ServerService
 
+    server = ServerService(reactor, options)
     if options.die_with_parent:
-        from twistedkv.service.parent import bind_to_parent
+        from twistedkv.service.parent import bind_to_parent, watch_standard_input
 
         bind_to_parent()
-    return ServerService(reactor, options)
+        reactor.callWhenRunning(watch_standard_input, server.end)
+    return server
 
 
 def _coordinator(reactor: Any, options: CoordinatorOptions) -> service.IService:

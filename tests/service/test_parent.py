@@ -59,3 +59,28 @@ def test_one_whose_parent_is_gone_already_does_not_begin() -> None:
         [sys.executable, "-c", CHILD], env=environment, stdout=subprocess.PIPE, text=True, timeout=60, check=True
     )
     assert ended.stdout == ""
+
+
+def test_where_the_kernel_does_not_help_the_end_of_standard_input_does() -> None:
+    """As `twistd twistedkv server --die-with-parent` is on other systems than Linux."""
+    program = """
+from types import SimpleNamespace
+from twisted.internet import reactor
+from twistedkv.service import parent
+parent.sys = SimpleNamespace(platform="darwin")
+from twistedkv.service.config import ServerOptions
+from twistedkv.tap import _server
+server = _server(reactor, ServerOptions(coordinator=("127.0.0.1", 1), die_with_parent=True))
+server.startService()
+reactor.callWhenRunning(lambda: print("runs", flush=True))
+reactor.run()
+print("ended")
+"""
+    child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stdout.readline() == "runs\n"
+    child.stdin.close()
+    assert child.stdout.readline() == "ended\n"
+    assert child.wait(60) == 0
+    child.stdout.close()
