@@ -122,3 +122,11 @@ def test_an_operators_choice_of_primaries_is_left_alone() -> None:
     placement = {0: (1, 2), 1: (1, 2), 2: (1, 2)}
     assert rebalanced(placement, [1, 2]) == {}
     assert rebalanced({}, []) == {}
+
+
+def test_a_server_that_came_for_a_failed_one_gets_roles_when_that_one_is_back() -> None:
+    """Three shards led by server 1, none by server 3, which took over copies and no roles; server 2 returns."""
+    before = {0: (1, 3), 1: (1, 3), 2: (1, 3), 3: (1, 3)}
+    after = before | rebalanced(before, [1, 2, 3])
+    assert sorted(Counter(preferred[0] for preferred in after.values()).values()) == [1, 1, 2]
+    assert set(Counter(server for preferred in after.values() for server in preferred).values()) <= {2, 3}

@@ -119,9 +119,9 @@ def resized(placement: Mapping[int, Preferred], servers: Collection[int], copies
 def rebalanced(placement: Mapping[int, Preferred], servers: Collection[int]) -> dict[int, Preferred]:
     """What changes so that every server has its fair share, with the fewest copies moved.
 
-    Only a server that has less than its share (rounded down) of the copies is given any; it then gets its
-    share of the primaries' roles too. A placement in which nobody lacks a copy is left as it is, so that a
-    role that an operator has moved stays there.
+    Only a server that has less than its share (rounded down) of the copies is given any. When there is one, every
+    server gets its share of the primaries' roles too: one that came before may have ended with too few. A placement
+    in which nobody lacks a copy is left as it is, so that a role that an operator has moved stays there.
     """
     result = dict(placement)
     held = dict.fromkeys(servers, 0)
@@ -135,7 +135,9 @@ def rebalanced(placement: Mapping[int, Preferred], servers: Collection[int]) -> 
     for receiver in receivers:
         while held[receiver] < share and _move_one_copy(result, held, receiver):
             pass
-        _give_primaries(result, held, receiver)
+    if receivers:
+        for server in sorted(held, key=lambda server: (server not in receivers, server)):
+            _give_primaries(result, held, server)
     return {shard: preferred for shard, preferred in result.items() if preferred != placement[shard]}
 
 
