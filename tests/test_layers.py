@@ -31,6 +31,7 @@ ROOMS = {
     "net": "net",
     "service": "service",
     "failpoints": "service",
+    "recording": "client",
     "simulation": "plugin",
     "client": "client",
     "blocking": "client",

@@ -15,7 +15,7 @@ from twistedkv.simulation.invariants import Invariants
 from twistedkv.simulation.probes import WANTED, counting
 from twistedkv.simulation.run import simulate
 from twistedkv.simulation.timeline import Timeline
-from twistedkv.simulation.workload import History
+from twistedkv.simulation.workload import history_on
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_counting_ends_with_the_run() -> None:
 def test_configurations_that_break_a_rule_are_noticed() -> None:
     timeline = Timeline(1)
     cluster = Cluster(timeline, Shape(shards=1))
-    invariants = Invariants(cluster, History(timeline))
+    invariants = Invariants(cluster, history_on(timeline))
     cluster.start_coordinator()
     for server_id in (1, 2, 3):
         cluster.start_server(server_id)

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from twistedkv.recording.lanes import Habits
 from twistedkv.simulation.cluster import Cluster, Shape
 from twistedkv.simulation.faults import KINDS, draw_faults
 from twistedkv.simulation.rest import differences
 from twistedkv.simulation.run import simulate
 from twistedkv.simulation.timeline import Killed, Timeline
-from twistedkv.simulation.workload import Habits, Workload
+from twistedkv.simulation.workload import Workload
 
 SEEDS = range(1, 9)
 SECONDS = 10.0

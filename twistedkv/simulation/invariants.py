@@ -10,9 +10,9 @@ from __future__ import annotations
 from twistedkv.clustermap import Configuration
 from twistedkv.core.steps import Change
 from twistedkv.messages.coordinator import ReplicaRole
+from twistedkv.recording.history import History
 from twistedkv.records import sequence_of, version_of
 from twistedkv.simulation.cluster import Cluster
-from twistedkv.simulation.workload import History
 from twistedkv.slots import slot_of
 
 LOOK_SECONDS = 0.02

@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from twistedkv.history.search import check_by_search
 from twistedkv.history.witness import check_by_versions
+from twistedkv.recording.lanes import Habits, read_all
 from twistedkv.simulation.cluster import Cluster, Shape
 from twistedkv.simulation.faults import Fault, Faults, draw_faults
 from twistedkv.simulation.invariants import Invariants
@@ -20,7 +21,7 @@ from twistedkv.simulation.network import Weather
 from twistedkv.simulation.probes import counting
 from twistedkv.simulation.rest import differences
 from twistedkv.simulation.timeline import Killed, Timeline
-from twistedkv.simulation.workload import Habits, Workload, read_all
+from twistedkv.simulation.workload import Workload
 
 HEAL_SECONDS_MAX = 60.0
 END_SECONDS_MAX = 30.0
@@ -206,7 +207,9 @@ class _Run:
     def _read_everything(self) -> None:
         process = self.cluster.start_client(99)
         self.timeline.run_until(self.timeline.now + 0.01)
-        reading: Any = ensureDeferred(read_all(process.program.client, self.workload.history, self.workload.keys()))
+        reading: Any = ensureDeferred(
+            read_all(process.program.client, self.workload.history, self.workload.history.keys())
+        )
         reading.addErrback(lambda failure: self._wrong(f"a last read failed: {failure.getErrorMessage()}"))
         if not self.timeline.run_while(lambda: not reading.called, END_SECONDS_MAX):
             self._wrong("the last reads do not end")
