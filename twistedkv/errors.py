@@ -53,6 +53,11 @@ class InvalidRequest(TwistedKVError, ValueError):
     status = Status.INVALID_REQUEST
 
 
+class StorageFailed(TwistedKVError):
+    """A server's store could not do what it was told. Nothing that this copy says can be relied on any more: its
+    process ends, and is replaced."""
+
+
 class ConfigurationError(TwistedKVError):
     """An option or a configuration file is wrong; the text says where and what is expected."""
 

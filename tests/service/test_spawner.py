@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import LoggedErrors
 from tests.service.coordinating import OPTIONS, Coordination, Operator, Process
 from twistedkv.mapstore.interface import SpawnedProcess
-from twistedkv.service import spawner
+from twistedkv.service import processes, spawner
 from twistedkv.service.cluster import ClusterService
 from twistedkv.service.parent import PARENT_VARIABLE
 
@@ -28,8 +28,8 @@ class Spawning(Coordination):
         self.service = self.make(ClusterService if owns else type(self.service))
         self.signals: list[tuple[int, int]] = []
         self.start_times: dict[int, int] = {}
-        monkeypatch.setattr(spawner.os, "kill", self.kill)
-        monkeypatch.setattr(spawner, "start_time", self.start_time)
+        monkeypatch.setattr(processes.os, "kill", self.kill)
+        monkeypatch.setattr(processes, "start_time", self.start_time)
 
     def start_time(self, pid: int) -> int:
         running = any(process.pid == pid and process.running for process in self.machine.processes)
@@ -288,7 +288,7 @@ def test_daemons_are_not_bound_to_us_and_are_recorded(outliving: Spawning) -> No
     assert "--die-with-parent" not in process.args
     assert PARENT_VARIABLE not in process.env
     assert process.files[0] != "w"
-    boot = spawner.boot_id()
+    boot = processes.boot_id()
     assert outliving.disk.processes == [
         SpawnedProcess(p.server_id, p.pid, p.pid + 7, boot) for p in outliving.machine.processes
     ]
@@ -373,6 +373,6 @@ def test_processes_that_cannot_be_recorded_run_all_the_same(outliving: Spawning,
 
 
 def test_our_own_start_time_is_known() -> None:
-    assert spawner.start_time(os.getpid()) > 0
-    assert spawner.start_time(2**22 + 1) == 0
-    assert spawner.boot_id()
+    assert processes.start_time(os.getpid()) > 0
+    assert processes.start_time(2**22 + 1) == 0
+    assert processes.boot_id()

@@ -11,7 +11,7 @@ import pytest
 
 from twistedkv.recording.lanes import Habits
 from twistedkv.simulation.cluster import Cluster, Shape
-from twistedkv.simulation.faults import KINDS, draw_faults
+from twistedkv.simulation.faults.drawing import KINDS, draw_faults
 from twistedkv.simulation.rest import differences
 from twistedkv.simulation.run import simulate
 from twistedkv.simulation.timeline import Killed, Timeline

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from twistedkv.core.mailbox import Mailbox
+from twistedkv.net.failstop import fail_stop
 from twistedkv.wire.frames import Frame
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class ClientSession:
         else:
             self._execute(frames)
 
+    @fail_stop
     def _execute(self, frames: list[Frame]) -> None:
         core = self._server.core
         if core is None:

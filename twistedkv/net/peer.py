@@ -8,6 +8,7 @@ from twistedkv.clustermap import Member
 from twistedkv.core.server import PeerMessage
 from twistedkv.errors import ProtocolError
 from twistedkv.messages.peer import BeginFill, Configure, RefusedSection, Replicate
+from twistedkv.net.failstop import fail_stop
 from twistedkv.wire.frames import Frame, encode_frame
 from twistedkv.wire.peer import ACK, FAMILY, REPLICATE, decode_replicate, encode_replicate
 
@@ -35,6 +36,7 @@ class PeerSender:
                 parts.append(encode_frame(*FAMILY.encode(message)))
         self.connection.send_bytes(b"".join(parts))
 
+    @fail_stop
     def frames_received(self, frames: list[Frame]) -> None:
         """Acknowledgements."""
         core = self._server.core
@@ -60,6 +62,7 @@ class PeerReceiver:
         self._server = server
         server.links.receiver_connected(self)
 
+    @fail_stop
     def frames_received(self, frames: list[Frame]) -> None:
         """Apply all frames that one read brought, then acknowledge them at once."""
         core = self._server.core

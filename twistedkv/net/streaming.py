@@ -15,6 +15,7 @@ from zope.interface import implementer
 from twistedkv.core.transfer import FillSource
 from twistedkv.errors import ProtocolError
 from twistedkv.messages.peer import FillChunk, FillEnd, FillSessions
+from twistedkv.net.failstop import fail_stop
 from twistedkv.wire.frames import Frame, encode_frame
 from twistedkv.wire.peer import FAMILY, FILL_ACK
 
@@ -40,6 +41,7 @@ class FillSender:
         connection.transport.registerProducer(self, True)
         self._pump_after(0.0)
 
+    @fail_stop
     def frames_received(self, frames: list[Frame]) -> None:
         """Acknowledgements of chunks."""
         now = self._server.now()
@@ -71,6 +73,7 @@ class FillSender:
     def _pump_after(self, seconds: float) -> None:
         self._call = self._server.reactor.callLater(seconds, self._pump)
 
+    @fail_stop
     def _pump(self) -> None:
         self._call = None
         if self._paused or self.connection.closed:
@@ -107,6 +110,7 @@ class FillReceiver:
         self._connection = connection
         self._server = server
 
+    @fail_stop
     def frames_received(self, frames: list[Frame]) -> None:
         """Store chunks and acknowledge them; cumulative, but each for itself, since fills may share a connection."""
         core = self._server.core

@@ -40,6 +40,7 @@ from twistedkv.service.admin import AdminCommands, coordinator_json
 from twistedkv.service.config import CoordinatorOptions
 from twistedkv.service.connections import Connections
 from twistedkv.service.passing import pass_failpoints
+from twistedkv.service.processes import Processes
 from twistedkv.service.ready import write_ready_file
 from twistedkv.service.spawner import LOOPBACK, Spawner
 
@@ -60,6 +61,7 @@ class CoordinatorService(MultiService):
         *,
         open_store: Callable[[], MapStore] | None = None,
         failpoints: Failpoints | None = None,
+        processes: Processes | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -72,6 +74,7 @@ class CoordinatorService(MultiService):
         self.port = options.port
         self._open_store = open_store or (lambda: SqliteMapStore(options.base_dir / STORE_NAME))
         self._failpoints = Failpoints.from_environment() if failpoints is None else failpoints
+        self._processes = processes
         self._wall = wall
         self.commands = AdminCommands(self)
         self.connections = Connections(self)
@@ -148,7 +151,7 @@ class CoordinatorService(MultiService):
         if not self.perform(self.first_step):
             raise _given_up("the map store cannot be written: see the log")
         if self.options.spawn:
-            self.spawner = Spawner(self)
+            self.spawner = Spawner(self, self._processes)
             self.spawner.start()
         self._ticking.start(self.options.heartbeat_seconds / 4, now=False)
 

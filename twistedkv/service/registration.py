@@ -32,6 +32,7 @@ from twistedkv.messages.coordinator import (
 )
 from twistedkv.messages.hello import HelloReply, Role
 from twistedkv.net.calls import Calls
+from twistedkv.net.failstop import fail_stop
 from twistedkv.net.framed import Connection, Session, dial
 from twistedkv.service.dump import dump
 from twistedkv.wire.coordinator import FAMILY
@@ -52,7 +53,9 @@ class _CoordinatorSession:
         self.connection = connection
         self.calls = Calls()
         self._registration = registration
+        self._server = registration.server
 
+    @fail_stop
     def frames_received(self, frames: list[Frame]) -> None:
         """Answers to requests of ours, and orders."""
         for frame in frames:
@@ -62,7 +65,7 @@ class _CoordinatorSession:
                 self.calls.answered(frame)
             else:
                 self._registration.order_received(message, request_id)
-        self._registration.server.end_turn_soon()
+        self._server.end_turn_soon()
 
     def connection_lost(self, reason: str) -> None:
         """Dial again."""

@@ -21,12 +21,14 @@ from twistedkv.core.server import ServerCore
 from twistedkv.limits import HEARTBEAT_SECONDS
 from twistedkv.messages.hello import Hello, Role
 from twistedkv.net.client import ClientSession
+from twistedkv.net.failstop import STORAGE_ERRORS
 from twistedkv.net.framed import Acceptor, Connection, Session, logged
 from twistedkv.net.peer import PeerReceiver
 from twistedkv.net.streaming import FillReceiver
 from twistedkv.service.config import ServerOptions
 from twistedkv.service.links import Links
 from twistedkv.service.registration import Registration
+from twistedkv.storage.interface import Store
 from twistedkv.storage.memory import MemoryStore
 
 log = Logger()
@@ -34,6 +36,10 @@ log = Logger()
 _TICKS_PER_BEAT = 4
 _LEAVE_SECONDS = 5.0
 _FLUSH_SECONDS = 2.0
+
+
+def _abort() -> None:
+    os._exit(os.EX_IOERR)
 
 
 class ServerService(MultiService):
@@ -49,6 +55,8 @@ class ServerService(MultiService):
         options: ServerOptions,
         end_process: Callable[[], None] | None = None,
         *,
+        open_store: Callable[[], Store] = MemoryStore,
+        abort: Callable[[], None] = _abort,
         store_id: bytes | None = None,
         random: random_module.Random | None = None,
         pid: int | None = None,
@@ -57,6 +65,9 @@ class ServerService(MultiService):
         self.reactor = reactor
         self.options = options
         self._end_process = reactor.stop if end_process is None else end_process
+        self._open_store = open_store
+        self._abort = abort
+        """End the process without another word."""
         self.server_id = options.server_id
         self.store_id = secrets.token_bytes(STORE_ID_BYTES) if store_id is None else store_id
         """New with each process, because the memory of the one before is gone (I9)."""
@@ -139,13 +150,20 @@ class ServerService(MultiService):
         """End the process, in order."""
         self.reactor.callLater(0, self._end_process)
 
+    def storage_failed(self, error: BaseException) -> None:
+        """The store did not do what it was told: end before anything more is acknowledged or answered (I15)."""
+        log.critical(
+            "server {server} ends at once: its store has failed: {error!r}", server=self.server_id, error=error
+        )
+        self._abort()
+
     def registered(self, server_id: int, heartbeat_seconds: float) -> None:
         """The coordinator knows us (again)."""
         timing = Timing.of(heartbeat_seconds)
         if self.core is None:
             self.server_id = server_id
             member = Member(server_id, self.store_id)
-            self.core = ServerCore(member, MemoryStore(), timing, self.reactor.seconds)
+            self.core = ServerCore(member, self._open_store(), timing, self.reactor.seconds)
             log.info("registered as server {server}, store {store}", server=server_id, store=self.store_id.hex())
         else:
             self.core.set_timing(timing)
@@ -208,7 +226,11 @@ class ServerService(MultiService):
         if core is None:
             return
         self.turns += 1
-        turn = core.flush(self.now())
+        try:
+            turn = core.flush(self.now())
+        except STORAGE_ERRORS as error:
+            self.storage_failed(error)
+            return
         for link, messages in turn.frames:
             sender = self.links.sender(link.member)
             if sender is not None:
@@ -234,7 +256,12 @@ class ServerService(MultiService):
             core = self.core
             if core is None:
                 return
-            if core.tick(self.now()):
+            try:
+                beat = core.tick(self.now())
+            except STORAGE_ERRORS as error:
+                self.storage_failed(error)
+                return
+            if beat:
                 self._registration.send(core.heartbeat())
             self.links.adjust()
             self._end_turn()

@@ -10,12 +10,10 @@ A server that ends at once again and again is started at growing intervals, and 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -27,6 +25,7 @@ from twisted.python.failure import Failure
 
 from twistedkv.mapstore.interface import SpawnedProcess
 from twistedkv.service.parent import PARENT_VARIABLE
+from twistedkv.service.processes import LocalProcesses, Processes
 
 if TYPE_CHECKING:
     from twistedkv.service.coordinator import CoordinatorService
@@ -56,24 +55,6 @@ except OSError:
 from twisted.scripts.twistd import run
 run()
 """
-
-
-def boot_id() -> str:
-    """Names this boot of the machine; empty where that is not known."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def start_time(pid: int) -> int:
-    """When the process was started, in the kernel's ticks; 0 if there is none, or that is not known."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return 0
-    fields = stat[stat.rindex(")") + 2 :].split()
-    return 0 if fields[0] in ("Z", "X") else int(fields[19])
 
 
 @attrs.define
@@ -119,11 +100,12 @@ def _how(reason: Failure) -> str:
 class Spawner:
     """Keeps servers 1 to `options.servers` running on this host."""
 
-    def __init__(self, coordinator: CoordinatorService) -> None:
+    def __init__(self, coordinator: CoordinatorService, processes: Processes | None = None) -> None:
         self._coordinator = coordinator
         self._options = coordinator.options
         self._reactor = coordinator.reactor
-        self._boot = boot_id()
+        self._processes = processes or LocalProcesses(coordinator.reactor)
+        self._boot = self._processes.boot
         self._locals = {i: _Local(i) for i in range(1, self._options.servers + 1)}
         self._stopping: Deferred[bool] | None = None
         self._waits = False
@@ -136,7 +118,7 @@ class Spawner:
             local = self._locals.get(recorded.server_id)
             if self._options.owns_servers or recorded.boot != self._boot or not recorded.start_time:
                 continue
-            if start_time(recorded.pid) != recorded.start_time:
+            if self._processes.start_time(recorded.pid) != recorded.start_time:
                 self._coordinator.process_ended(recorded.server_id, recorded.pid, "its process is gone")
             elif local is not None:
                 local.pid, local.started, local.since = recorded.pid, recorded.start_time, self._coordinator.now()
@@ -163,7 +145,7 @@ class Spawner:
         for local in self._locals.values():
             if not local.pid:
                 continue
-            if local.child is None and start_time(local.pid) != local.started:
+            if local.child is None and self._processes.start_time(local.pid) != local.started:
                 log.info("server {server}, pid {pid}, is gone", server=local.server_id, pid=local.pid)
                 pid, local.pid = local.pid, 0
                 self._coordinator.process_ended(local.server_id, pid, "its process is gone")
@@ -251,24 +233,19 @@ class Spawner:
         environment = {key: value for key, value in os.environ.items() if key != "TWISTEDKV_FAIL"}
         if options.owns_servers:
             arguments.append("--die-with-parent")
-            environment[PARENT_VARIABLE] = str(os.getpid())
+            environment[PARENT_VARIABLE] = str(self._processes.own_pid)
         else:
             environment.pop(PARENT_VARIABLE, None)
         child = _Child(self, local.server_id)
         local.since = self._coordinator.now()
         local.registered = False
         try:
-            base.mkdir(parents=True, exist_ok=True)
-            with open(base / f"{name}.out", "wb") as output, open(os.devnull, "rb") as nothing:
-                files: dict[int, Any] = {1: output.fileno(), 2: output.fileno()}
-                files[0] = "w" if options.owns_servers else nothing.fileno()
-                self._reactor.spawnProcess(
-                    child, sys.executable, args=arguments, env=environment, path=None, childFDs=files
-                )
+            output = base / f"{name}.out"
+            self._processes.spawn(child, arguments, environment, output, keeps_input=options.owns_servers)
         except OSError as error:
             self._failed_to_start(local, f"it could not be started: {error}")
             return
-        local.child, local.pid, local.started = child, child.pid, start_time(child.pid)
+        local.child, local.pid, local.started = child, child.pid, self._processes.start_time(child.pid)
         log.info("server {server} was started, pid {pid}", server=local.server_id, pid=local.pid)
         self._record()
 
@@ -321,10 +298,9 @@ class Spawner:
             local.pid = 0
 
     def _signal(self, local: _Local, number: signal.Signals) -> None:
-        if local.child is None and start_time(local.pid) != local.started:
+        if local.child is None and self._processes.start_time(local.pid) != local.started:
             return  # a stranger has the pid by now
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(local.pid, number)
+        self._processes.signal(local.pid, number)
 
     def _record(self) -> None:
         try:

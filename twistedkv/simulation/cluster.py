@@ -17,10 +17,11 @@ from twistedkv.mapstore.memory import MemoryDisk
 from twistedkv.service.config import CoordinatorOptions, ServerOptions
 from twistedkv.service.coordinator import CoordinatorService
 from twistedkv.service.server import ServerService
-from twistedkv.simulation.disk import SimulatedMapStore
+from twistedkv.simulation.disk import SimulatedMapStore, SimulatedStore
 from twistedkv.simulation.network import Network, Weather
 from twistedkv.simulation.process import Process
 from twistedkv.simulation.reactor import HostClock
+from twistedkv.simulation.spawning import SimulatedProcesses
 from twistedkv.simulation.timeline import Timeline
 
 COORDINATOR_HOST = "10.0.0.100"
@@ -41,6 +42,19 @@ class Shape:
     clients: int = 3
     clock_error: float = 0.0
     """Rates of the clocks differ from 1 by up to so much."""
+    spawns: bool = False
+    """The coordinator starts the servers, which outlive it."""
+    standbys: int = 0
+    """Servers more than those, started as standbys."""
+
+    @property
+    def server_ids(self) -> range:
+        """All servers, standbys last."""
+        return range(1, self.servers + self.standbys + 1)
+
+    def spawned(self, server_id: int) -> bool:
+        """Whether the coordinator starts this server."""
+        return self.spawns and server_id <= self.servers
 
 
 class ClientProgram:
@@ -81,6 +95,10 @@ class Cluster:
         self.coordinator_exited: Callable[[], None] = lambda: None
         self.store_faults: Callable[[str], None] = lambda moment: None
         """Called before and after each change of the coordinator's store; may raise, or kill the coordinator."""
+        self.storage_faults: Callable[[int], bool] = lambda server_id: False
+        """Asked whether what this server is about to store fails."""
+        self.spawn_faults: Callable[[], None] = lambda: None
+        """Called before the coordinator starts a server; may raise OSError."""
         self.stored: Callable[[Change, dict[int, Configuration]], None] = lambda change, before: None
         """Told of each change of the coordinator's store, and of the configurations before it."""
         self._identities = timeline.stream("identities")
@@ -91,21 +109,29 @@ class Cluster:
     def _store_fault(self, moment: str) -> None:
         self.store_faults(moment)
 
+    def _spawn_fault(self) -> None:
+        self.spawn_faults()
+
     def _has_stored(self, change: Change, before: dict[int, Configuration]) -> None:
         self.stored(change, before)
 
     # Processes.
 
-    def _process(self, name: str, host: str, make: Callable[[Process], Any], exited: Any = None) -> Process:
+    def _process(
+        self,
+        name: str,
+        host: str,
+        make: Callable[[Process], Any],
+        exited: Callable[[Process, str], None] = lambda process, how: None,
+        start_seconds: float = 0.0,
+    ) -> Process:
         clock = self._clocks.get(host)
         if clock is None:
             error = self.shape.clock_error
             rate = 1.0 + self._clock_random.uniform(-error, error)
             clock = self._clocks[host] = HostClock(rate, self._clock_random.uniform(10.0, 1e6))
         self._pid += 1
-        process = Process(
-            self.timeline, self.network, name, host, self._pid, clock, make, exited or (lambda process, how: None)
-        )
+        process = Process(self.timeline, self.network, name, host, self._pid, clock, make, exited, start_seconds)
         self.processes[name] = process
         return process
 
@@ -126,24 +152,36 @@ class Cluster:
             min_copies=shape.min_copies,
             shards=shape.shards,
             heartbeat_seconds=shape.heartbeat_seconds,
+            spawn=shape.spawns,
         )
 
         def make(process: Process) -> CoordinatorService:
+            chance = self.timeline.stream(f"spawning, pid {process.pid}")
             return CoordinatorService(
                 process.reactor,
                 options,
                 open_store=lambda: SimulatedMapStore(self.disk, process, self._store_fault, self._has_stored),
                 failpoints=Failpoints(),
+                processes=SimulatedProcesses(process, self.processes, self.start_server, self._spawn_fault, chance),
                 wall=lambda: BOOT_WALL_SECONDS + self.timeline.now,
             )
 
         return self._process("coordinator", COORDINATOR_HOST, make, lambda process, how: self.coordinator_exited())
 
-    def start_server(self, server_id: int) -> Process:
-        """Start a server, with nothing in memory."""
+    def start_server(
+        self,
+        server_id: int,
+        exited: Callable[[Process, str], None] = lambda process, how: None,
+        start_seconds: float = 0.0,
+    ) -> Process:
+        """Start a server, with nothing in memory. Its parent, if it has one, is told of its end by `exited`."""
         host = self.host_of(server_id)
         options = ServerOptions(
-            coordinator=(COORDINATOR_HOST, COORDINATOR_PORT), cluster=CLUSTER, server_id=server_id, host=host
+            coordinator=(COORDINATOR_HOST, COORDINATOR_PORT),
+            cluster=CLUSTER,
+            server_id=server_id,
+            host=host,
+            standby=server_id > self.shape.servers,
         )
 
         def make(process: Process) -> ServerService:
@@ -151,14 +189,18 @@ class Cluster:
                 process.reactor,
                 options,
                 process.end,
+                open_store=lambda: SimulatedStore(process, lambda: self.storage_faults(server_id)),
+                abort=process.die_here,
                 store_id=self._identities.randbytes(STORE_ID_BYTES),
                 random=self.timeline.stream(f"server {server_id}, pid {process.pid}"),
                 pid=process.pid,
             )
 
-        return self._process(
-            f"server {server_id}", host, make, lambda process, how: self.server_exited(server_id, process)
-        )
+        def has_exited(process: Process, how: str) -> None:
+            self.server_exited(server_id, process)
+            exited(process, how)
+
+        return self._process(f"server {server_id}", host, make, has_exited, start_seconds)
 
     def start_client(self, number: int, deadline: float = 10.0) -> Process:
         """Start a client."""

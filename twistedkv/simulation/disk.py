@@ -1,4 +1,4 @@
-"""The coordinator's store on a simulated disk: the store in memory, with faults."""
+"""Stores that can fail: the coordinator's on a simulated disk, a server's in memory that cannot be relied on."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 from twistedkv.clustermap import Configuration
 from twistedkv.core.steps import Change
+from twistedkv.errors import StorageFailed
 from twistedkv.mapstore.memory import MemoryDisk, MemoryMapStore
 from twistedkv.simulation.process import Process
 from twistedkv.simulation.timeline import Killed
+from twistedkv.storage.memory import MemoryStore
 
 
 class SimulatedMapStore(MemoryMapStore):
@@ -37,3 +39,19 @@ class SimulatedMapStore(MemoryMapStore):
         self._stored(change, before)
         self._process.timeline.note(repr(change).encode())
         self._fault("after")
+
+
+class SimulatedStore(MemoryStore):
+    """Of one server process. When `fails()`, what is to be stored is not."""
+
+    def __init__(self, process: Process, fails: Callable[[], bool]) -> None:
+        super().__init__()
+        self._process = process
+        self._fails = fails
+
+    def put(self, slot: int, key: bytes, record: bytes) -> None:
+        """See Store."""
+        if self._fails():
+            self._process.timeline.tell(f"{self._process.name}: its store fails")
+            raise StorageFailed("input/output error")
+        super().put(slot, key, record)

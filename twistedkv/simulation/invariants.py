@@ -84,7 +84,7 @@ class Invariants:
     def _look(self) -> None:
         self.looked += 1
         leaders: dict[int, list[str]] = {}
-        for server_id in range(1, self._cluster.shape.servers + 1):
+        for server_id in self._cluster.shape.server_ids:
             process = self._cluster.processes.get(f"server {server_id}")
             if process is None or not process.running or process.program.core is None:
                 continue

@@ -13,7 +13,8 @@ from twistedkv.simulation.timeline import Killed, Timeline
 
 
 class Process:
-    """One process, from its start to its end. `program` is a Twisted service, started on the process's reactor."""
+    """One process, from its start to its end. `program` is a Twisted service, started on the process's reactor, which
+    takes `start_seconds`."""
 
     def __init__(
         self,
@@ -25,6 +26,7 @@ class Process:
         clock: HostClock,
         make_program: Callable[[Process], Any],
         exited: Callable[[Process, str], None] = lambda process, how: None,
+        start_seconds: float = 0.0,
     ) -> None:
         self.timeline = timeline
         self.name = name
@@ -36,7 +38,7 @@ class Process:
         self._exited = exited
         timeline.tell(f"{name} starts, pid {pid}")
         self.program = make_program(self)
-        self.reactor.post(timeline.now, self._start)
+        self.reactor.post(timeline.now + start_seconds, self._start)
 
     def _start(self) -> None:
         try:

@@ -15,7 +15,8 @@ from twistedkv.history.search import check_by_search
 from twistedkv.history.witness import check_by_versions
 from twistedkv.recording.lanes import Habits, read_all
 from twistedkv.simulation.cluster import Cluster, Shape
-from twistedkv.simulation.faults import Fault, Faults, draw_faults
+from twistedkv.simulation.faults.drawing import Fault, draw_faults
+from twistedkv.simulation.faults.injection import Faults
 from twistedkv.simulation.invariants import Invariants
 from twistedkv.simulation.network import Weather
 from twistedkv.simulation.probes import counting
@@ -55,8 +56,13 @@ class Outcome:
 class _Errors:
     """Errors that are logged: nobody should see any, whatever fails around the program."""
 
-    EXPECTED = ("a step of the coordinator failed", "was not admitted", "the map store cannot be")
-    """What the faults of the store make the coordinator say."""
+    EXPECTED = (
+        "a step of the coordinator failed",
+        "was not admitted",
+        "the map store cannot be",
+        "its store has failed",
+    )
+    """What the faults of stores make the programs say."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
@@ -85,6 +91,8 @@ def draw_shape(timeline: Timeline) -> Shape:
         heartbeat_seconds=chance.choice((0.1, 0.2, 0.2, 0.5)),
         clients=chance.randint(2, 4),
         clock_error=chance.choice((0.0, 0.01, 0.13)),
+        spawns=chance.random() < 0.3,
+        standbys=chance.choice((0, 0, 1)),
     )
 
 
@@ -169,8 +177,9 @@ class _Run:
         chance = self.timeline.stream("start")
         cluster = self.cluster
         self.timeline.at(chance.uniform(0, 0.5), cluster.start_coordinator)
-        for server_id in range(1, cluster.shape.servers + 1):
-            self.timeline.at(chance.uniform(0, 0.5), cluster.start_server, server_id)
+        for server_id in cluster.shape.server_ids:
+            if not cluster.shape.spawned(server_id):
+                self.timeline.at(chance.uniform(0, 0.5), cluster.start_server, server_id)
         self.timeline.run_until(0.5)
         if not self.timeline.run_while(lambda: not cluster.serving, FORM_SECONDS_MAX):
             self._wrong("the cluster was not formed")
