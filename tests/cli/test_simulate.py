@@ -12,7 +12,7 @@ from twistedkv.cli.simulate import check_command
 
 
 def test_a_history_is_simulated_and_checked(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("twistedkv.cli.simulate._be_quiet", lambda: None)
+    monkeypatch.setattr("twistedkv.simulation.batch.be_quiet", lambda: None)
     path = tmp_path / "history.jsonl"
     simulated = CliRunner().invoke(
         main, ["simulate", "--seed", "4", "--seconds", "0.5", "--story", "--history", str(path)]

@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from typing import Any
-
-import pytest
-
 from twistedkv.recording.lanes import Habits
+from twistedkv.simulation.batch import Totals, run_batch
 from twistedkv.simulation.cluster import Cluster, Shape
 from twistedkv.simulation.faults.drawing import KINDS, draw_faults
 from twistedkv.simulation.rest import differences
-from twistedkv.simulation.run import simulate
-from twistedkv.simulation.timeline import Killed, Timeline
+from twistedkv.simulation.timeline import Timeline
 from twistedkv.simulation.workload import Workload
 
-SEEDS = range(1, 9)
-SECONDS = 10.0
+SEEDS = 150
+SECONDS = 20.0
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_nothing_is_wrong(seed: int, logged_errors: Any) -> None:
-    outcome = simulate(seed, SECONDS)
-    logged_errors.flush(OSError, Killed)
-    logged_errors.events.clear()  # whatever else was logged is a problem of the run
-    assert not outcome.problems, "\n".join(outcome.problems)
-    assert outcome.acknowledged > 50
-
-
-@pytest.mark.parametrize("seed", [2, 5])
-def test_a_seed_gives_the_same_run_whatever_the_order_of_hashes_is(seed: int) -> None:
-    program = f"from twistedkv.simulation.run import simulate; print(simulate({seed}, 3.0).digest)"
-    digests = set()
-    for hash_seed in ("1", "2"):
-        environment = os.environ | {"PYTHONHASHSEED": hash_seed}
-        done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
-        )
-        digests.add(done.stdout.strip())
-    assert len(digests) == 1
+def test_nothing_is_wrong_in_a_batch_that_has_seen_everything() -> None:
+    totals = Totals()
+    problems = []
+    for outcome in run_batch(range(1, SEEDS + 1), SECONDS, jobs=2):
+        totals.add(outcome)
+        problems += [f"seed {outcome.seed}: {problem}" for problem in outcome.problems]
+        assert outcome.acknowledged > 50
+    assert not problems, "\n".join(problems)
+    assert not totals.missing
 
 
 def test_each_kind_of_fault_can_be_drawn_and_done() -> None:

@@ -48,10 +48,20 @@ class SimulatedStore(MemoryStore):
         super().__init__()
         self._process = process
         self._fails = fails
+        self._failed = False
 
     def put(self, slot: int, key: bytes, record: bytes) -> None:
         """See Store."""
         if self._fails():
             self._process.timeline.tell(f"{self._process.name}: its store fails")
+            self._failed = True
             raise StorageFailed("input/output error")
         super().put(slot, key, record)
+
+    def get(self, slot: int, key: bytes) -> bytes | None:
+        """See Store."""
+        if self._failed:
+            self._process.timeline.problems.append(
+                f"invariant I15: {self._process.name} goes on after its store failed"
+            )
+        return super().get(slot, key)

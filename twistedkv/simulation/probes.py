@@ -1,55 +1,24 @@
 """Counters of what makes a run worth something: refusals, waits, retries that are recognised.
 
-They are put around methods of the core for the time of a run, so that production pays nothing for them. A batch of runs
-that has not seen each of them has proved little.
+They are put around methods of the core for the time of a run, so that production pays nothing for them. `coverage` says
+what a batch has to have seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from twistedkv.core.dedup import DedupTable, Lookup
 from twistedkv.core.leading import Leading
+from twistedkv.core.operations import Kind
 from twistedkv.core.replica import Replica
 from twistedkv.core.serving import Serving
+from twistedkv.errors import StorageFailed
 from twistedkv.messages.coordinator import ReplicaRole
-
-WANTED = (
-    "refused: OLD_EPOCH",
-    "refused: GAP",
-    "refused: NOT_A_MEMBER",
-    "read without a lease",
-    "retry recognised",
-    "grace waited out",
-    "primary superseded",
-    "shard.sealed",
-    "shard.promoted",
-    "learner.completed",
-    "learner.discarded",
-    "switch.done",
-    "server.returned",
-    "unknown outcome",
-    "coordinator started again",
-)
-"""What a large batch has to have seen."""
-
-
-@contextmanager
-def _around(kind: type, name: str, count: Callable[..., None]) -> Iterator[None]:
-    original = getattr(kind, name)
-
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        result = original(*args, **kwargs)
-        count(result, *args)
-        return result
-
-    setattr(kind, name, counted)
-    try:
-        yield
-    finally:
-        setattr(kind, name, original)
+from twistedkv.simulation.around import followed
+from twistedkv.simulation.process import Process
 
 
 @contextmanager
@@ -78,6 +47,24 @@ def counting(counts: dict[str, int]) -> Iterator[None]:
         if serving._held:
             add("read without a lease")
 
+    def exited(result: Any, process: Process, how: str, **_: Any) -> None:
+        planner = process.program.planner if process.name == "coordinator" and how != "ended" else None
+        if planner is None:
+            return
+        state = planner.state
+        for operation in state.operations.values():
+            if operation.running and operation.kind is Kind.RECOVERY:
+                add(f"coordinator ended in {operation.phase}")
+        if state.seals:
+            add("coordinator ended while sealing")
+        if any(configuration.learners for configuration in state.shards.values()):
+            add("coordinator ended while filling")
+        if state.switches:
+            add("coordinator ended while switching")
+
+    def storage_failed(result: Any, *_: Any) -> None:
+        add("looked at: I15")
+
     def superseded(result: Any, *_: Any) -> None:
         add("primary superseded")
 
@@ -88,6 +75,8 @@ def counting(counts: dict[str, int]) -> Iterator[None]:
             (DedupTable, "find", found),
             (Leading, "_try_to_serve", tried),
             (Serving, "_answer_read", answered),
+            (Process, "_exit", exited),
+            (StorageFailed, "__init__", storage_failed),
         ):
-            stack.enter_context(_around(kind, name, count))
+            stack.enter_context(followed(kind, name, count))
         yield

@@ -34,6 +34,10 @@ class Process:
         self.reactor = SimulatedReactor(name, host, timeline, network, clock, self.end)
         self.ending = False
         """It has begun to end in order."""
+        self.thawed_at = 0.0
+        """When it was last thawed, and how long it had been frozen then."""
+        self.frozen_seconds = 0.0
+        self._frozen_at = 0.0
         self._network = network
         self._exited = exited
         timeline.tell(f"{name} starts, pid {pid}")
@@ -88,12 +92,14 @@ class Process:
         """As SIGSTOP does."""
         if self.running:
             self.timeline.tell(f"{self.name} is frozen")
+            self._frozen_at = self.timeline.now
             self.reactor.freeze()
 
     def thaw(self) -> None:
         """As SIGCONT does."""
         if self.alive and self.reactor.frozen:
             self.timeline.tell(f"{self.name} goes on")
+            self.thawed_at, self.frozen_seconds = self.timeline.now, self.timeline.now - self._frozen_at
             self.reactor.thaw()
 
     def slow_down(self, turn_seconds: float) -> None:

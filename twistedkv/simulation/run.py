@@ -15,9 +15,10 @@ from twistedkv.history.search import check_by_search
 from twistedkv.history.witness import check_by_versions
 from twistedkv.recording.lanes import Habits, read_all
 from twistedkv.simulation.cluster import Cluster, Shape
+from twistedkv.simulation.coverage import of_journal
 from twistedkv.simulation.faults.drawing import Fault, draw_faults
 from twistedkv.simulation.faults.injection import Faults
-from twistedkv.simulation.invariants import Invariants
+from twistedkv.simulation.invariants.every import Invariants
 from twistedkv.simulation.network import Weather
 from twistedkv.simulation.probes import counting
 from twistedkv.simulation.rest import differences
@@ -28,6 +29,9 @@ HEAL_SECONDS_MAX = 60.0
 END_SECONDS_MAX = 30.0
 FORM_SECONDS_MAX = 30.0
 DEFAULT_SECONDS = 20.0
+OPERATIONS_A_SECOND = (30, 80, 200)
+"""What all clients together would do if answers took no time: enough to have several under way at any fault, and few
+enough for the search."""
 
 
 @attrs.define
@@ -43,6 +47,8 @@ class Outcome:
     unknown: int = 0
     healed_after: float = 0.0
     """Seconds from the end of the faults until everything was whole."""
+    took_seconds: float = 0.0
+    """Of real time."""
     undecided: int = 0
     """Keys for which the search took too long."""
     counts: dict[str, int] = attrs.Factory(dict)
@@ -50,6 +56,14 @@ class Outcome:
     problems: list[str] = attrs.Factory(list)
     story: list[tuple[float, str]] = attrs.Factory(list)
     workload: Workload | None = None
+
+    def as_text(self) -> str:
+        """One line."""
+        return (
+            f"seed {self.seed}: digest {self.digest}, {self.simulated_seconds:.0f} s, {self.events} events, "
+            f"{self.acknowledged} operations acknowledged, {self.unknown} unknown, "
+            f"{self.counts.get('shard.promoted', 0)} failovers, healed after {self.healed_after:.1f} s"
+        )
 
 
 @implementer(ILogObserver)
@@ -61,6 +75,7 @@ class _Errors:
         "was not admitted",
         "the map store cannot be",
         "its store has failed",
+        "could not be started",
     )
     """What the faults of stores make the programs say."""
 
@@ -109,6 +124,12 @@ def calm_weather(chance: random.Random) -> Weather:
     )
 
 
+def faults_of(seed: int, seconds: float = DEFAULT_SECONDS) -> list[Fault]:
+    """The faults that a run of this seed is drawn."""
+    timeline = Timeline(seed)
+    return draw_faults(timeline, seconds, timeline.stream("pace").choice((0.1, 0.3, 1.0)))
+
+
 def simulate(seed: int, seconds: float = DEFAULT_SECONDS, faults: list[Fault] | None = None) -> Outcome:
     """Run one seed, with faults for so many simulated seconds. `faults`: these, in place of those drawn."""
     timeline = Timeline(seed)
@@ -116,9 +137,11 @@ def simulate(seed: int, seconds: float = DEFAULT_SECONDS, faults: list[Fault] | 
     globalLogPublisher.addObserver(errors)
     try:
         counts: dict[str, int] = {}
-        with counting(counts):
-            outcome = _Run(timeline, seed, seconds, faults).outcome()
+        run = _Run(timeline, seed, seconds, faults)
+        with counting(counts), run.invariants.around():
+            outcome = run.outcome()
         outcome.counts |= counts
+        outcome.counts |= {f"looked at: {name}": count for name, count in run.invariants.watch.looked.items()}
         gc.collect()
         outcome.problems = list(timeline.problems)
     finally:
@@ -132,18 +155,18 @@ class _Run:
         self.seconds = seconds
         shape = draw_shape(timeline)
         chance = timeline.stream("habits")
+        lanes = chance.randint(1, 3)
         habits = Habits(
-            lanes=chance.randint(1, 3),
-            think_seconds=chance.choice((0.005, 0.02, 0.05)),
+            lanes=lanes,
+            think_seconds=shape.clients * lanes / chance.choice(OPERATIONS_A_SECOND),
             impatient=chance.choice((0.0, 0.1, 0.3)),
             reads=chance.choice((0.2, 0.5, 0.7)),
         )
         self.cluster = Cluster(timeline, shape, calm_weather(timeline.stream("weather")))
-        self.workload = Workload(timeline, habits)
-        Invariants(self.cluster, self.workload.history)
+        self.invariants = Invariants(self.cluster)
+        self.workload = Workload(timeline, habits, self.invariants.answered)
         self.faults = Faults(self.cluster, self.workload)
-        mean_pause = timeline.stream("pace").choice((0.1, 0.3, 1.0))
-        self.drawn = draw_faults(timeline, seconds, mean_pause) if faults is None else faults
+        self.drawn = faults_of(seed, seconds) if faults is None else faults
         self.result = Outcome(seed)
         timeline.tell(f"{shape}, {habits}")
 
@@ -162,8 +185,7 @@ class _Run:
         result.operations = len(records)
         result.acknowledged = sum(record.result == "ok" for record in records)
         result.unknown = sum(record.result == "info" for record in records)
-        for event in self.cluster.disk.journal:
-            result.counts[event.event] = result.counts.get(event.event, 0) + 1
+        result.counts |= of_journal(self.cluster.disk.journal)
         for kind, count in self.faults.done.items():
             result.counts[f"fault: {kind}"] = count
         result.counts["coordinator started again"] = self.cluster.disk.generation - 1

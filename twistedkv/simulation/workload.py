@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import ensureDeferred
 
-from twistedkv.history.record import line_of
+from twistedkv.history.record import Record, line_of
 from twistedkv.recording.history import History
 from twistedkv.recording.lanes import Habits, Lane
 from twistedkv.simulation.process import Process
 from twistedkv.simulation.timeline import Timeline
 
 
-def history_on(timeline: Timeline) -> History:
-    """A history by true time, whose operations are part of the run's digest."""
-    return History(lambda: round(timeline.now * 1e9), lambda record: timeline.note(line_of(record).encode()))
+def history_on(timeline: Timeline, answered: Callable[[Record], None] = lambda record: None) -> History:
+    """A history by true time, whose operations are part of the run's digest. `answered` is told of each."""
+
+    def ended(record: Record) -> None:
+        timeline.note(line_of(record).encode())
+        answered(record)
+
+    return History(lambda: round(timeline.now * 1e9), ended)
 
 
 class Workload:
     """All lanes of all clients."""
 
-    def __init__(self, timeline: Timeline, habits: Habits) -> None:
-        self.history = history_on(timeline)
+    def __init__(
+        self, timeline: Timeline, habits: Habits, answered: Callable[[Record], None] = lambda record: None
+    ) -> None:
+        self.history = history_on(timeline, answered)
         self.habits = habits
         self.stopping = False
         self._timeline = timeline
