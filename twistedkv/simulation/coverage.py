@@ -18,7 +18,6 @@ ENDED_IN = tuple(
 WANTED: Mapping[str, str] = {
     "shard.promoted": "failover",
     "refused: OLD_EPOCH": "refused old epoch",
-    "refused: NOT_A_MEMBER": "refused stranger",
     "read without a lease": "refused lease",
     "retry recognised": "deduplicated retry",
     "learner.completed": "filled learner",

@@ -49,6 +49,12 @@ class SimulatedStore(MemoryStore):
         self._process = process
         self._fails = fails
         self._failed = False
+        self._used: dict[int, None] = {}
+        """Slots that were ever written: few, where a shard has thousands."""
+
+    def held(self, slots: range) -> dict[bytes, bytes]:
+        """All records in these slots, by key."""
+        return {key: record for slot in self._used if slot in slots for key, record in self.items(slot)}
 
     def put(self, slot: int, key: bytes, record: bytes) -> None:
         """See Store."""
@@ -56,6 +62,7 @@ class SimulatedStore(MemoryStore):
             self._process.timeline.tell(f"{self._process.name}: its store fails")
             self._failed = True
             raise StorageFailed("input/output error")
+        self._used[slot] = None
         super().put(slot, key, record)
 
     def get(self, slot: int, key: bytes) -> bytes | None:

@@ -53,7 +53,8 @@ def _shard_differences(cluster: Cluster, configuration: Configuration) -> list[s
             found.append(f"{name}: somebody waits")
         if leads and (replica.unsent or replica.log.bytes):
             found.append(f"{name}: the log is not empty")
-        records = {key: record for slot in configuration.slots for key, record in core.store.items(slot)}
+        store: Any = core.store
+        records = store.held(configuration.slots)
         if any(is_tombstone(record) for record in records.values()):
             found.append(f"{name}: a tombstone is left")
         copies.append((name, replica, records))

@@ -52,24 +52,27 @@ class CopyChecks:
     def _configured(self, result: Any, replica: Replica, configuration: Configuration, now: float) -> None:
         watch = self._watch
         stored = watch.stored.get((configuration.shard, configuration.epoch))
-        watch.holds("I1", stored == configuration, f"{Watch.name(replica)} is told {configuration}, stored is {stored}")
+        if watch.broken("I1", stored == configuration):
+            watch.wrong("I1", f"{Watch.name(replica)} is told {configuration}, stored is {stored}")
         if self._sealed.get(replica, configuration.epoch + 1) <= configuration.epoch:
             del self._sealed[replica]
         self._kept_promise(replica)
         if replica.configuration is configuration and replica.me not in configuration.everyone:
-            empty = not any(replica.store.items(slot) for slot in configuration.slots)
-            watch.holds(
-                "I9",
-                replica.role is ReplicaRole.NONE and empty,
-                f"{Watch.name(replica)}, store {replica.me.store_id.hex()}, is not named and holds on",
-            )
+            store: Any = replica.store
+            empty = not store.held(configuration.slots)
+            if watch.broken("I9", replica.role is ReplicaRole.NONE and empty):
+                watch.wrong(
+                    "I9", f"{Watch.name(replica)}, store {replica.me.store_id.hex()}, is not named and holds on"
+                )
 
     def _was_sealed(self, answer: Sealed, replica: Replica, epoch: int, now: float) -> None:
         watch = self._watch
         promised = watch.cluster.disk.promised.get(replica.shard, 0)
-        watch.holds("I1", epoch <= promised, f"{Watch.name(replica)} is sealed at {epoch}, promised is {promised}")
+        if watch.broken("I1", epoch <= promised):
+            watch.wrong("I1", f"{Watch.name(replica)} is sealed at {epoch}, promised is {promised}")
         if answer.holds and answer.epoch == epoch > self._promised.get(replica, 0):
-            watch.holds("I14", replica.role is ReplicaRole.SEALED, f"{Watch.name(replica)} has answered SEAL {epoch}")
+            if watch.broken("I14", replica.role is ReplicaRole.SEALED):
+                watch.wrong("I14", f"{Watch.name(replica)} has answered SEAL {epoch}")
             self._sealed[replica] = epoch
         self._promised[replica] = max(self._promised.get(replica, 0), answer.epoch)
         self._kept_promise(replica)
@@ -77,34 +80,28 @@ class CopyChecks:
     def _appended(self, refused: RefusedSection | None, replica: Replica, section: Section, now: float) -> None:
         if refused is None:
             promised = self._promised.get(replica, 0)
-            self._watch.holds(
-                "I2",
-                section.epoch >= promised,
-                f"{Watch.name(replica)} takes an update of epoch {section.epoch} and has promised {promised}",
-            )
+            if self._watch.broken("I2", section.epoch >= promised):
+                self._watch.wrong(
+                    "I2", f"{Watch.name(replica)} takes an update of epoch {section.epoch} and has promised {promised}"
+                )
             self.grace_until[replica] = now + replica.timing.grace
         self._kept_promise(replica)
 
     def _ticked(self, result: Any, replica: Replica, now: float, **_: Any) -> None:
         self._kept_promise(replica)
         for follower in replica.leading.followers.values():
-            if follower in self._asked_for:
-                self._watch.holds(
-                    "I10",
-                    follower.counted,
-                    f"{Watch.name(replica)}: server {follower.member.server_id} may be a member, and is not counted",
-                )
+            if follower in self._asked_for and self._watch.broken("I10", follower.counted):
+                server_id = follower.member.server_id
+                self._watch.wrong("I10", f"{Watch.name(replica)}: server {server_id} may be added, and is not counted")
 
     def _kept_promise(self, replica: Replica) -> None:
         promised = self._promised.get(replica, 0)
-        self._watch.holds("I2", replica.epoch >= promised, f"{Watch.name(replica)} has promised {promised}")
+        if self._watch.broken("I2", replica.epoch >= promised):
+            self._watch.wrong("I2", f"{Watch.name(replica)} has promised {promised}")
         self._promised[replica] = max(promised, replica.epoch)
-        if replica in self._sealed:
-            self._watch.holds(
-                "I14",
-                replica.role is ReplicaRole.SEALED,
-                f"{Watch.name(replica)} was sealed at {self._sealed[replica]}, and no configuration has come since",
-            )
+        sealed = self._sealed.get(replica)
+        if sealed is not None and self._watch.broken("I14", replica.role is ReplicaRole.SEALED):
+            self._watch.wrong("I14", f"{Watch.name(replica)} was sealed at {sealed}, and no configuration came since")
 
     # Learners.
 
@@ -112,12 +109,9 @@ class CopyChecks:
         def purge(replica: Replica) -> None:
             before = len(replica._tombstones)
             original(replica)
-            if replica.role is ReplicaRole.LEARNER:
-                self._watch.holds(
-                    "I11",
-                    len(replica._tombstones) == before,
-                    f"{Watch.name(replica)} forgets deletions during its fill",
-                )
+            kept = replica.role is not ReplicaRole.LEARNER or len(replica._tombstones) == before
+            if self._watch.broken("I11", kept):
+                self._watch.wrong("I11", f"{Watch.name(replica)} forgets deletions during its fill")
 
         return purge
 
@@ -126,21 +120,19 @@ class CopyChecks:
             before = store.get(slot, key) or b""
             stored: bool = original(store, slot, key, record)
             after = (store.get(slot, key) or b"")[:8]
-            self._watch.holds(
-                "I11",
-                after >= before[:8] and after >= record[:8],
-                f"{key!r} goes from version {before[:8].hex()} to {after.hex()}, offered was {record[:8].hex()}",
-            )
+            if self._watch.broken("I11", after >= before[:8] and after >= record[:8]):
+                self._watch.wrong(
+                    "I11",
+                    f"{key!r} goes from version {before[:8].hex()} to {after.hex()}, offered was {record[:8].hex()}",
+                )
             return stored
 
         return put_newer
 
     def _told_updated(self, result: Any, leading: Leading, follower: Follower) -> None:
-        self._watch.holds(
-            "I10",
-            follower.counted,
-            f"{Watch.name(leading._replica)}: server {follower.member.server_id} is to be added, and is not counted",
-        )
+        if self._watch.broken("I10", follower.counted):
+            name, server_id = Watch.name(leading._replica), follower.member.server_id
+            self._watch.wrong("I10", f"{name}: server {server_id} is to be added, and is not counted")
         self._asked_for[follower] = None
 
     def _gave_up(self, result: Any, leading: Leading, follower: Follower, reason: str) -> None:
@@ -151,9 +143,7 @@ class CopyChecks:
         beat = replica.timing.heartbeat
         since = self._watch.timeline.now - process.thawed_at
         stalled = process.frozen_seconds > STALL_BEATS * beat and since < RECOVERED_BEATS * beat
-        self._watch.holds(
-            "I16",
-            not stalled,
-            f"{Watch.name(replica)} judges server {follower.member.server_id} {since:.3f} s after it was frozen for "
-            f"{process.frozen_seconds:.3f} s itself",
-        )
+        if self._watch.broken("I16", not stalled):
+            name, server_id = Watch.name(replica), follower.member.server_id
+            stall = f"{since:.3f} s after it was frozen for {process.frozen_seconds:.3f} s itself"
+            self._watch.wrong("I16", f"{name} judges server {server_id} {stall}")

@@ -13,7 +13,7 @@ from twistedkv.simulation.invariants.serving import ServingChecks
 from twistedkv.simulation.invariants.stored import StoredChecks
 from twistedkv.simulation.invariants.watch import Watch
 
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.05
 
 
 class Invariants:

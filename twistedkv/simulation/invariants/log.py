@@ -75,23 +75,23 @@ class LogChecks:
 
     def _same(self, replica: Replica, version: int, update: Update) -> None:
         known = self._updates.setdefault((replica.shard, version), update)
-        self._watch.holds(
-            "I4",
-            known == update,
-            f"{Watch.name(replica)}: version {version} is {update[1:]} after {update[0]} here, "
-            f"and {known[1:]} after {known[0]} elsewhere",
-        )
+        if self._watch.broken("I4", known == update):
+            self._watch.wrong(
+                "I4",
+                f"{Watch.name(replica)}: version {version} is {update[1:]} after {update[0]} here, "
+                f"and {known[1:]} after {known[0]} elsewhere",
+            )
 
     def _executed_once(self, replica: Replica, client: bytes, number: int, before: int) -> None:
         versions = self._executed.setdefault((replica.shard, client, number), [])
         for version in versions:
             # It may be executed again if the first time was never committed: then it is not in this log.
-            self._watch.holds(
-                "I12",
-                not self._follows(replica.shard, before, version),
-                f"{Watch.name(replica)}: write {number} of client {client.hex()} is executed as {replica.last}, "
-                f"and was as {version}",
-            )
+            if self._watch.broken("I12", not self._follows(replica.shard, before, version)):
+                self._watch.wrong(
+                    "I12",
+                    f"{Watch.name(replica)}: write {number} of client {client.hex()} is executed as {replica.last}, "
+                    f"and was as {version}",
+                )
         versions.append(replica.last)
 
     def _follows(self, shard: int, version: int, earlier: int) -> bool:

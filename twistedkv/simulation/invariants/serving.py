@@ -54,18 +54,19 @@ class ServingChecks:
 
     def _everybody_has(self, replica: Replica, sequence: int, invariant: str, does: str) -> None:
         watch = self._watch
-        watch.holds(invariant, replica.sequence >= sequence, f"{Watch.name(replica)} {does} {sequence}, and lacks it")
+        if watch.broken(invariant, replica.sequence >= sequence):
+            watch.wrong(invariant, f"{Watch.name(replica)} {does} {sequence}, and lacks it")
         for follower in replica.leading.followers.values():
             other = watch.copy_of(follower.member, replica.shard)
             if other is None or not follower.counted or other.role is ReplicaRole.NONE:
                 continue
             if other.role is ReplicaRole.LEARNER and (not follower.learner or other.fill != follower.fill):
                 continue  # it has lost its place, and will be filled again
-            watch.holds(
-                invariant,
-                other.sequence >= sequence,
-                f"{Watch.name(replica)} {does} {sequence}, and {Watch.name(other)} is at {other.sequence}",
-            )
+            if watch.broken(invariant, other.sequence >= sequence):
+                watch.wrong(
+                    invariant,
+                    f"{Watch.name(replica)} {does} {sequence}, and {Watch.name(other)} is at {other.sequence}",
+                )
 
     def _lease(self, replica: Replica) -> None:
         """Every copy that is counted has promised not to serve before the lease is over."""
@@ -82,11 +83,11 @@ class ServingChecks:
             assert their is not None
             lease = process.reactor.clock.true(replica.lease_until)
             promise = their.reactor.clock.true(other.promise_until)
-            watch.holds(
-                "I7",
-                lease <= promise + _ROUNDING_SECONDS,
-                f"{Watch.name(replica)} may read until {lease:.6f}, {Watch.name(other)} promises {promise:.6f}",
-            )
+            if watch.broken("I7", lease <= promise + _ROUNDING_SECONDS):
+                watch.wrong(
+                    "I7",
+                    f"{Watch.name(replica)} may read until {lease:.6f}, {Watch.name(other)} promises {promise:.6f}",
+                )
 
     def _around_try_to_serve(self, original: Any) -> Any:
         def try_to_serve(leading: Leading, now: float) -> None:
@@ -103,20 +104,17 @@ class ServingChecks:
         self._everybody_has(replica, level, "I6", "begins to serve at")
         assert replica.configuration is not None
         promised = self._copies.grace_until.get(replica, 0.0)
-        watch.holds(
-            "I8",
-            now >= promised or replica.configuration.released,
-            f"{Watch.name(replica)} begins to serve at {now:.6f}, and has promised not to before {promised:.6f}",
-        )
+        if watch.broken("I8", now >= promised or replica.configuration.released):
+            watch.wrong(
+                "I8",
+                f"{Watch.name(replica)} begins to serve at {now:.6f}, and has promised not to before {promised:.6f}",
+            )
         if now >= replica.lease_until:
             return  # it may have been superseded for long, and does no harm
         for process, other in watch.others(replica):
             may_read = other.role in _READING and process.reactor.seconds() < other.lease_until
-            watch.holds(
-                "I8",
-                not may_read,
-                f"{Watch.name(replica)} begins to serve, and {Watch.name(other)} may still read",
-            )
+            if watch.broken("I8", not may_read):
+                watch.wrong("I8", f"{Watch.name(replica)} begins to serve, and {Watch.name(other)} may still read")
 
     # What clients are told.
 
@@ -126,11 +124,10 @@ class ServingChecks:
             original(serving, mailbox, request_id, sequence, frame)
             if mailbox.size > before:
                 replica = serving.replica
-                self._watch.holds(
-                    "I13",
-                    sequence <= replica.commit,
-                    f"{Watch.name(replica)} answers with {sequence}, and has committed {replica.commit}",
-                )
+                if self._watch.broken("I13", sequence <= replica.commit):
+                    self._watch.wrong(
+                        "I13", f"{Watch.name(replica)} answers with {sequence}, and has committed {replica.commit}"
+                    )
 
         return answer_read
 
@@ -146,12 +143,9 @@ class ServingChecks:
         invariant = "I3" if record.writes else "I13"
         for member in configuration.members:
             other = self._watch.copy_of(member, configuration.shard)
-            if other is not None and other.role is not ReplicaRole.NONE:
-                self._watch.holds(
-                    invariant,
-                    other.last >= version,
-                    f"{Watch.name(other)} is at {other.last}, a client knows {version}",
-                )
+            known = other is None or other.role is ReplicaRole.NONE or other.last >= version
+            if self._watch.broken(invariant, known) and other is not None:
+                self._watch.wrong(invariant, f"{Watch.name(other)} is at {other.last}, a client knows {version}")
 
     def look(self) -> None:
         """Of each shard at most one process that runs could answer a read."""
@@ -166,4 +160,5 @@ class ServingChecks:
                     readers.setdefault(shard, []).append(replica)
         for shard, found in readers.items():
             names = " and ".join(map(Watch.name, found))
-            self._watch.holds("I7", len(found) == 1, f"shard {shard} could be read at {names}")
+            if self._watch.broken("I7", len(found) == 1):
+                self._watch.wrong("I7", f"shard {shard} could be read at {names}")

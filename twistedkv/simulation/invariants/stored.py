@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twistedkv.clustermap import Configuration, Member, Server, ServerState
 from twistedkv.core.replica import Replica
 from twistedkv.core.steps import Change
@@ -28,12 +30,12 @@ class StoredChecks:
         for shard, new in change.shards.items():
             old = before.get(shard)
             named = watch.stored.setdefault((shard, new.epoch), new)
-            watch.holds(
-                "I1", named == new, f"shard {shard}, epoch {new.epoch} names two configurations: {named} and {new}"
-            )
+            if watch.broken("I1", named == new):
+                watch.wrong("I1", f"shard {shard}, epoch {new.epoch} names two configurations: {named} and {new}")
             if old is None or new.birth != old.birth:
                 continue
-            watch.holds("I1", new.epoch > old.epoch, f"shard {shard} goes from epoch {old.epoch} to {new.epoch}")
+            if watch.broken("I1", new.epoch > old.epoch):
+                watch.wrong("I1", f"shard {shard} goes from epoch {old.epoch} to {new.epoch}")
             if not new.lost:
                 self._follows(old, new)
         self._judged(change)
@@ -42,11 +44,8 @@ class StoredChecks:
         watch = self._watch
         where = f"shard {new.shard}, epoch {new.epoch}"
         strangers = [m for m in new.members if m not in old.everyone]
-        watch.holds(
-            "I9",
-            not strangers and new.primary in old.members,
-            f"{where}: {new.members} after members {old.members} and learners {old.learners}",
-        )
+        if watch.broken("I9", not strangers and new.primary in old.members):
+            watch.wrong("I9", f"{where}: {new.members} after members {old.members} and learners {old.learners}")
         primary = watch.copy_of(new.primary, new.shard)
         if primary is None:
             return  # it has died since
@@ -54,12 +53,12 @@ class StoredChecks:
             other = watch.copy_of(member, new.shard)
             if other is None or other is primary or not _holds_data(other):
                 continue
-            watch.holds(
-                "I5",
-                primary.last >= other.last,
-                f"{where}: the primary, server {new.primary.server_id}, is at {primary.last}, "
-                f"but server {member.server_id} at {other.last}",
-            )
+            if watch.broken("I5", primary.last >= other.last):
+                watch.wrong(
+                    "I5",
+                    f"{where}: the primary, server {new.primary.server_id}, is at {primary.last}, "
+                    f"but server {member.server_id} at {other.last}",
+                )
         for member in new.secondaries:
             if member in old.learners:
                 self._added(new, primary, member)
@@ -78,13 +77,15 @@ class StoredChecks:
             and (key not in theirs or theirs[key][:8] < record[:8])
             and not (is_tombstone(record) and key not in theirs)
         ]
-        self._watch.holds("I10", not missing, f"{where} is added and lacks {missing[:3]}")
+        if self._watch.broken("I10", not missing):
+            self._watch.wrong("I10", f"{where} is added and lacks {missing[:3]}")
         ghosts = [
             key
             for key, record in theirs.items()
             if not is_tombstone(record) and (key not in ours or ours[key][:8] < record[:8])
         ]
-        self._watch.holds("I11", not ghosts, f"{where} is added and holds {ghosts[:3]}, which are gone or older")
+        if self._watch.broken("I11", not ghosts):
+            self._watch.wrong("I11", f"{where} is added and holds {ghosts[:3]}, which are gone or older")
 
     def _judged(self, change: Change) -> None:
         silences = [
@@ -100,11 +101,10 @@ class StoredChecks:
         since = self._watch.timeline.now - process.thawed_at
         stalled = process.frozen_seconds > STALL_BEATS * beat and since < RECOVERED_BEATS * beat
         names = ", ".join(str(server.server_id) for server in failed)
-        self._watch.holds(
-            "I16",
-            not stalled,
-            f"server {names} is judged {since:.3f} s after a stall of {process.frozen_seconds:.3f} s",
-        )
+        if self._watch.broken("I16", not stalled):
+            self._watch.wrong(
+                "I16", f"server {names} is judged {since:.3f} s after a stall of {process.frozen_seconds:.3f} s"
+            )
 
 
 def _holds_data(replica: Replica) -> bool:
@@ -112,7 +112,6 @@ def _holds_data(replica: Replica) -> bool:
 
 
 def _records(replica: Replica) -> dict[bytes, bytes]:
-    configuration = replica.configuration
-    if configuration is None:
-        return {}
-    return {key: record for slot in configuration.slots for key, record in replica.store.items(slot)}
+    store: Any = replica.store
+    held: dict[bytes, bytes] = {} if replica.configuration is None else store.held(replica.configuration.slots)
+    return held

@@ -29,11 +29,10 @@ class Watch:
             self._told[sentence] = None
             self.timeline.problems.append(f"{self.timeline.now:.6f} invariant {sentence}")
 
-    def holds(self, invariant: str, condition: object, text: str) -> None:
-        """Look at it."""
+    def broken(self, invariant: str, holds: object) -> bool:
+        """Look at it: whether it does not hold. To be said by `wrong`, whose sentence costs more than the look."""
         self.looked[invariant] = self.looked.get(invariant, 0) + 1
-        if not condition:
-            self.wrong(invariant, text)
+        return not holds
 
     def copy_of(self, member: Member, shard: int) -> Replica | None:
         """The member's copy, if its process lives and has one."""
