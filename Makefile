@@ -10,7 +10,7 @@ SEEDS ?= 100
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint format bench matrix acceptance simulate clean help
+.PHONY: run test lint format bench matrix acceptance simulate mutants clean help
 
 run: $(READY) ## start a local cluster in the foreground (more options: make run ARGS="--servers 5 --copies 3")
 	@exec $(BIN)/twistd -n --pidfile= twistedkv cluster --base-dir $(BASE_DIR) $(ARGS)
@@ -37,8 +37,11 @@ acceptance: $(READY) ## what the system is asked to withstand, on real processes
 	@failed=0; for script in workload packages daemons switching without_coordinator; do \
 	    $(BIN)/python -m tests.acceptance.$$script || failed=1; done; exit $$failed
 
+mutants: $(READY) ## take out one rule of the protocol at a time: the tests must notice (make mutants ARGS="--search 300")
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
 simulate: $(READY) ## run the whole cluster on simulated time, with faults: make simulate SEEDS=500
-	@$(BIN)/twistedkv simulate --seeds $(SEEDS) --jobs $(JOBS) $(ARGS)
+	@$(BIN)/twistedkv simulate --seeds $(SEEDS) --jobs $(JOBS) --twice 20 --quiet $(ARGS)
 
 clean: ## remove what can be made again (the virtual environment too, the data in .cluster not)
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

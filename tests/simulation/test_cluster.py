@@ -53,6 +53,21 @@ def test_a_failed_server_is_replaced_and_nothing_is_lost() -> None:
     assert cluster.timeline.problems == []
 
 
+def test_a_server_that_comes_back_empty_before_anybody_has_noticed_is_nobody() -> None:
+    cluster = formed()
+    process = cluster.start_client(1)
+    cluster.timeline.run_until(cluster.timeline.now + 0.1)
+    client = process.program.client
+    keys = [b"k%d" % n for n in range(30)]
+    for key in keys:
+        done(cluster, client.put(key, b"v"))
+    for server_id in (1, 2, 3):
+        cluster.server_process(server_id).kill()
+        cluster.start_server(server_id)
+        assert [done(cluster, client.get(key)) is not None for key in keys] == [True] * len(keys)
+        assert cluster.timeline.run_while(lambda: not cluster.status()["healthy"], 20)
+
+
 def test_a_process_killed_while_it_stores_does_nothing_more(logged_errors: Any) -> None:
     kill_while_it_stores()
     # A Deferred has caught it, and nobody was left to deal with that.

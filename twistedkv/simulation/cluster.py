@@ -191,7 +191,7 @@ class Cluster:
                 process.end,
                 open_store=lambda: SimulatedStore(process, lambda: self.storage_faults(server_id)),
                 abort=process.die_here,
-                store_id=self._identities.randbytes(STORE_ID_BYTES),
+                store_id=self.identity_of(server_id),
                 random=self.timeline.stream(f"server {server_id}, pid {process.pid}"),
                 pid=process.pid,
             )
@@ -201,6 +201,10 @@ class Cluster:
             exited(process, how)
 
         return self._process(f"server {server_id}", host, make, has_exited, start_seconds)
+
+    def identity_of(self, server_id: int) -> bytes:
+        """The store id of a server's next process: another each time, because its memory is empty (I9)."""
+        return self._identities.randbytes(STORE_ID_BYTES)
 
     def start_client(self, number: int, deadline: float = 10.0) -> Process:
         """Start a client."""
