@@ -49,6 +49,23 @@ def test_what_the_client_has_finished_is_forgotten_and_never_new_again():
     assert table.find(ALICE, 2, 99, False) is Lookup.FORGOTTEN
 
 
+def test_what_is_finished_is_forgotten_in_whatever_order_it_was_executed():
+    table = filled((ALICE, 5, 3, 1), (ALICE, 3, 3, 2), (ALICE, 6, 4, 3))
+    assert table.find(ALICE, 3, 99, False) is Lookup.FORGOTTEN
+    assert [table.find(ALICE, number, 0, True) for number in (5, 6)] == [10, 30]
+
+
+def test_a_learner_does_not_keep_what_was_finished_later_in_the_log_than_its_own_has_come():
+    """The table is streamed as it is at the primary, which may be ahead of the updates that are on their way."""
+    writes = [(ALICE, 7, 7, 1), (ALICE, 8, 8, 2)]
+    primary, learner = filled(*writes), DedupTable()
+    copy_of(primary, 1000, into=learner)
+    for client, number, oldest, sequence in writes:
+        learner.remember(client, number, oldest, sequence, sequence * 10)
+    assert learner.find(ALICE, 7, 99, False) is primary.find(ALICE, 7, 99, False) is Lookup.FORGOTTEN
+    assert list(learner.pack(1000)) == list(primary.pack(1000))
+
+
 def test_those_silent_for_longest_are_forgotten_by_log_position():
     table = filled((ALICE, 1, 1, 1), (BOB, 1, 1, 2), (ALICE, 2, 1, 3), (CAROL, 1, 1, 4), sessions_max=2)
     assert len(table) == 2

@@ -49,10 +49,12 @@ class Lookup(Enum):
 class _Session:
     """One client's results. `oldest`: nothing below is kept. `last`: log position of its newest write."""
 
-    __slots__ = ("last", "oldest", "results")
+    __slots__ = ("last", "newest", "oldest", "results")
 
     def __init__(self) -> None:
         self.results: dict[int, Remembered] = {}
+        """Invariant: in the order of their numbers, and none is below `oldest`."""
+        self.newest = 0
         self.oldest = 0
         self.last = 0
 
@@ -89,12 +91,17 @@ class DedupTable:
             session = self._sessions[client] = _Session()
             if len(self._sessions) > self._sessions_max:
                 self._forget_silent()
+        session.last = sequence
+        if number < session.oldest:
+            return  # a learner was streamed what came later in the log: there the client had finished this one
         results = session.results
         results[number] = result
-        session.last = sequence
+        if number > session.newest:
+            session.newest = number
+        else:  # it was overtaken by a later write, which is rare
+            results = session.results = {n: results[n] for n in sorted(results)}
         if oldest > session.oldest:
             session.oldest = oldest
-            # Numbers arrive nearly in order, so the finished ones are at the front.
             while results:
                 first = next(iter(results))
                 if first >= oldest:
@@ -136,6 +143,7 @@ class DedupTable:
 
     def merge(self, piece: bytes) -> None:
         """Add what a piece says; what is known already stays. Raises ProtocolError when the piece is malformed."""
+        named: dict[bytes, _Session] = {}
         try:
             self.horizon = max(self.horizon, _RESULT_VALUE.unpack_from(piece)[0])
             offset = _RESULT_VALUE.size
@@ -145,6 +153,7 @@ class DedupTable:
                 session = self._sessions.get(client)
                 if session is None:
                     session = self._sessions[client] = _Session()
+                named[client] = session
                 session.oldest = max(session.oldest, oldest)
                 session.last = max(session.last, last)
                 for _ in range(count):
@@ -156,7 +165,11 @@ class DedupTable:
                         raise ProtocolError("a piece of the dedup table is cut short")
                     if number >= session.oldest:
                         session.results.setdefault(number, (version, value) if length else version)
-                # Live results may have come before streamed ones: restore the order that `remember` relies on.
-                session.results = {n: session.results[n] for n in sorted(session.results) if n >= session.oldest}
         except error as wrong:
             raise ProtocolError("a piece of the dedup table is cut short") from wrong
+        finally:
+            # Live results may have come before streamed ones: restore the order. Once for each client, however often a
+            # piece names it.
+            for session in named.values():
+                session.results = {n: session.results[n] for n in sorted(session.results) if n >= session.oldest}
+                session.newest = max(session.newest, max(session.results, default=0))
