@@ -36,7 +36,7 @@ def test_every_command_shows_an_example_and_has_the_connection_options() -> None
         if name != "admin":
             assert f"\n    twistedkv {name}" in text.partition("Example:")[2], name
             assert "\\b" not in text
-        if name not in ("admin", "generate-workload", "simulate", "check"):  # these need no cluster
+        if name not in ("admin", "generate-workload", "simulate", "check", "torture"):  # these need no cluster
             assert "--coordinator" in text, name
 
 

@@ -85,3 +85,11 @@ def test_the_last_reads_are_of_every_key() -> None:
     assert waiting.called
     assert [(r.key, r.result, r.version) for r in history.records] == [("r0.0", "ok", None), ("c0.6", "ok", None)]
     assert version(None) is None
+
+
+def test_keys_are_left_after_a_round() -> None:
+    habits = Habits(reads=1.0, registers=3, counters=1, operations_per_round=10)
+    keys = [record.key for record in recorded(NotDone("no"), habits)]
+    assert {key.split(".")[0][1:] for key in keys[:10]} == {"0"}
+    assert {key.split(".")[0][1:] for key in keys[10:20]} == {"1"}
+    assert {key[0] + key.split(".")[1] for key in keys} == {"r0", "r1", "r2", "c3"}

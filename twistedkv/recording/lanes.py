@@ -17,11 +17,6 @@ from twistedkv.errors import NotDone, OutcomeUnknown, VersionMismatch
 from twistedkv.history.record import Record
 from twistedkv.recording.history import History, version
 
-REGISTERS = 6
-COUNTERS = 2
-OPERATIONS_PER_ROUND = 300
-"""After so many operations other keys are used."""
-
 
 @attrs.frozen
 class Habits:
@@ -35,6 +30,12 @@ class Habits:
     """Share of operations that wait only a short time for an answer."""
     reads: float = 0.5
     """Share of operations that read."""
+    registers: int = 6
+    """Keys of a round that are written."""
+    counters: int = 2
+    """Keys of a round that are added to."""
+    operations_per_round: int = 300
+    """After so many operations of all lanes other keys are used."""
 
 
 class Lane:
@@ -75,9 +76,9 @@ class Lane:
 
     async def _one(self) -> None:
         chance, habits = self._random, self._habits
-        turn = len(self._history.records) // OPERATIONS_PER_ROUND
-        place = chance.randrange(REGISTERS + COUNTERS)
-        counts = place >= REGISTERS
+        turn = len(self._history.records) // habits.operations_per_round
+        place = chance.randrange(habits.registers + habits.counters)
+        counts = place >= habits.registers
         key = f"{'c' if counts else 'r'}{turn}.{place}"
         draw = chance.random()
         if draw < habits.reads:
