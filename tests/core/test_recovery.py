@@ -150,6 +150,36 @@ def test_equal_answers_are_decided_by_preference() -> None:
     assert [m.server_id for m in world.configuration(0).secondaries] == [third]
 
 
+def test_a_suspected_secondary_is_dropped_only_when_its_primary_has_been_heard_of_since() -> None:
+    """Otherwise a wrong suspicion costs the only copy, when the primary has died without anybody having noticed yet."""
+    world, servers = formed()
+    c = next(c for c in world.planner.map.shards if c.secondaries[0] == servers[0].member)
+    primary = of(world, c.primary.server_id)
+    primary.alive = False
+    servers[0].alive = False
+    world.disconnect(servers[0])
+    while world.state_of(1) is not ServerState.FAILED:
+        world.tick()
+    assert world.state_of(c.primary.server_id) is ServerState.ACTIVE
+    assert world.configuration(c.shard) == c
+    servers[0].alive = True
+    world.settle(3)
+    assert world.configuration(c.shard).primary == servers[0].member, "it was there all the time"
+    assert commands.status(world.planner.state, world.now)["lost"] == []
+
+
+def test_a_suspected_secondary_is_dropped_within_a_beat_or_two_when_its_primary_lives() -> None:
+    world, servers = formed()
+    c = next(c for c in world.planner.map.shards if c.secondaries[0] == servers[0].member)
+    servers[0].alive = False
+    world.disconnect(servers[0])
+    while world.state_of(1) is not ServerState.FAILED:
+        world.tick()
+    assert world.configuration(c.shard) == c
+    world.settle(2 * H)
+    assert world.configuration(c.shard).secondaries == ()
+
+
 def test_a_failed_secondary_is_dropped_at_once() -> None:
     world, servers = formed()
     c = next(c for c in world.planner.map.shards if c.secondaries[0] == servers[0].member)
@@ -460,6 +490,42 @@ def test_a_standby_takes_the_place_of_a_failed_server() -> None:
     held = [sum(i in c.preferred for c in world.planner.map.shards) for i in (1, 2, 3, 4)]
     assert sorted(held) == [3, 3, 3, 3]
     assert standby.connected
+
+
+def test_a_standby_takes_the_places_of_one_that_failed_before_it_had_them_all() -> None:
+    world, servers = formed()
+    first, _ = world.start(0, standby=True), world.start(0, standby=True)
+    world.settle(0.5)
+    servers[0].alive = False
+    world.disconnect(servers[0])
+    while world.state_of(1) is not ServerState.FAILED:
+        world.tick()
+    # Its connection breaks while shards of server 1 are still sealed: their places are given out in that moment.
+    assert world.planner.state.seals
+    first.alive = False
+    world.disconnect(first)
+    world.settle(1.5)
+    assert world.state_of(4) is ServerState.FAILED
+    assert not any({1, 4} & set(c.preferred) for c in world.planner.map.shards), "none is left to the survivors"
+    assert commands.healthy(world.planner.state)
+
+
+def test_a_standby_whose_connection_breaks_for_a_moment_keeps_the_place_that_it_took() -> None:
+    world, servers = formed()
+    first, _ = world.start(0, standby=True), world.start(0, standby=True)
+    world.settle(0.5)
+    servers[0].alive = False
+    world.disconnect(servers[0])
+    while world.state_of(1) is not ServerState.FAILED:
+        world.tick()
+    world.disconnect(first)
+    world.tick()
+    assert world.planner.state.seals
+    world.settle(H / 2)  # in which it connects again
+    world.settle(3)
+    assert world.state_of(5) is ServerState.STANDBY
+    assert not any(1 in c.preferred for c in world.planner.map.shards)
+    assert commands.healthy(world.planner.state)
 
 
 def test_without_a_standby_the_survivors_take_over_after_a_while() -> None:

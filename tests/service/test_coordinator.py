@@ -14,6 +14,7 @@ from twisted.internet.error import CannotListenError
 
 from tests.conftest import LoggedErrors
 from tests.service.coordinating import OPTIONS, WALL, Coordination, Operator
+from twistedkv.clustermap import ServerState
 from twistedkv.core.steps import Change
 from twistedkv.errors import ConfigurationError
 from twistedkv.failpoints import Failpoints, parse
@@ -54,9 +55,9 @@ def test_a_client_that_subscribes_gets_the_whole_map_and_each_change_in_one_writ
     assert len(operator.maps[0][1].shards) == 6
     coordination.servers[0].connection.abort()  # type: ignore[union-attr]
     coordination.pump(1)
-    request_id, delta = operator.maps[1]
-    assert request_id == 0
-    assert 0 < len(delta.shards) <= 6
+    assert {request_id for request_id, _ in operator.maps[1:]} == {0}
+    delta = operator.maps[1][1]
+    assert 0 < max(len(update.shards) for _, update in operator.maps[1:]) <= 6
     assert len(delta.servers) == 3
     merged = operator.maps[0][1]
     for _, update in operator.maps[1:]:
@@ -115,6 +116,20 @@ def test_an_error_in_the_planner_is_survived_too(coordination: Coordination, log
     assert len(logged_errors.flush(ZeroDivisionError)) == 1
     coordination.pump(2)
     assert service.whole_map().shards == before.shards
+
+
+def test_who_is_registered_again_hears_of_what_that_changes(
+    coordination: Coordination, logged_errors: LoggedErrors
+) -> None:
+    service = coordination.service
+    service.perform(lambda planner, now: 1 / 0)  # type: ignore[arg-type,return-value]
+    logged_errors.flush(ZeroDivisionError)
+    server = coordination.servers[0]
+    stored = coordination.disk.servers
+    stored[1] = attrs.evolve(stored[1], state=ServerState.FAILED)
+    coordination.pump(2)
+    assert service.whole_map().servers[1].state is ServerState.ACTIVE
+    assert server.map == service.whole_map()
 
 
 def test_a_store_that_cannot_be_read_is_tried_again(coordination: Coordination, logged_errors: LoggedErrors) -> None:
@@ -211,6 +226,29 @@ def test_a_map_store_that_cannot_be_written_ends_the_start(logged_errors: Logged
     with pytest.raises(SystemExit, match="map store cannot be written"):
         service.startService()
     logged_errors.events.clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"), [("mapstore.before_apply", []), ("mapstore.after_apply", ["coordinator.started"])]
+)
+def test_a_coordinator_can_end_before_and_after_each_commit(name: str, stored: list[str]) -> None:
+    coordination = Coordination()
+
+    class _Ended(BaseException):
+        pass
+
+    def end(code: int) -> None:
+        raise _Ended
+
+    service = CoordinatorService(
+        coordination.machine,
+        OPTIONS,
+        open_store=lambda: MemoryMapStore(coordination.disk),
+        failpoints=Failpoints(parse(name), end=end),
+    )
+    with pytest.raises(_Ended):
+        service.startService()
+    assert [event.event for event in coordination.disk.journal] == stored
 
 
 def test_times_in_the_journal_are_those_of_the_wall(coordination: Coordination) -> None:

@@ -5,7 +5,8 @@ the first rule that fits, again and again until none does:
 
 1. The primary failed, or a member knows of a higher epoch, or the primary has stepped down: **seal** the live members
    in a new epoch, and when they have answered, **promote** the one that holds most (`failover`).
-2. A secondary or a learner failed: a configuration without it.
+2. A secondary or a learner failed: a configuration without it. A secondary that is only suspected waits for that
+   until its primary has been heard of since: a wrong suspicion must not cost the last copy, should the primary be gone.
 3. The primary asks for one of them to be removed: the same (`repair`, as the following).
 4. A preferred server has no copy: it becomes a **learner**, one at a time; UPDATED_... makes it a member.
 5. Another than the preferred server is primary, and that one is in sync: **switch**.
@@ -17,11 +18,11 @@ hints that may be lost: so each step can be repeated, and any process may die be
 
 from __future__ import annotations
 
-from twistedkv.clustermap import Configuration
+from twistedkv.clustermap import Configuration, Member
 from twistedkv.core.configurations import drop
 from twistedkv.core.coordinator import CoordinatorState
 from twistedkv.core.failover import begin_seal, failover_reason, review_seal
-from twistedkv.core.repair import improve, watch_fill, watch_switch
+from twistedkv.core.repair import REMOVAL_BEATS, improve, watch_fill, watch_switch
 
 
 def review_shard(state: CoordinatorState, shard: int, now: float) -> None:
@@ -57,7 +58,22 @@ def _review_configuration(state: CoordinatorState, configuration: Configuration,
 
 
 def _drop_failed(state: CoordinatorState, configuration: Configuration, now: float) -> bool:
-    failed = [member for member in configuration.everyone[1:] if not state.can_hold(configuration.shard, member)]
+    failed = [
+        member
+        for member in configuration.everyone[1:]
+        if not state.can_hold(configuration.shard, member) and _may_be_dropped(state, configuration, member, now)
+    ]
     for member in failed:
         drop(state, state.shards[configuration.shard], member, "failed", now)
     return bool(failed)
+
+
+def _may_be_dropped(state: CoordinatorState, configuration: Configuration, member: Member, now: float) -> bool:
+    server = state.servers.get(member.server_id)
+    certain = server is None or server.store_id != member.store_id or member in state.reaped
+    if certain or member in configuration.learners or (configuration.shard, member) in state.empty:
+        return True
+    # What is heard a moment after may have been said before: it may have lain in a socket.
+    silent = state.detector.since_heard(configuration.primary.server_id, now)
+    since = state.view(member.server_id).failed_at + REMOVAL_BEATS * state.heartbeat
+    return silent is not None and now - silent >= since

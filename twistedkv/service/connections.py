@@ -139,7 +139,8 @@ class Connections:
             admissions.append(admission)
             return step  # type: ignore[no-any-return]
 
-        if not self._coordinator.perform(plan, lambda: self._welcome(session, admissions[0]), session):
+        newcomer = None if session.server_id else session
+        if not self._coordinator.perform(plan, lambda: self._welcome(session, admissions[0]), newcomer):
             return
         admission = admissions[0]
         if not admission.text:
