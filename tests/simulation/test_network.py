@@ -8,13 +8,14 @@ import pytest
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint
 from twisted.internet.error import (
     CannotListenError,
+    ConnectError,
     ConnectionAborted,
     ConnectionDone,
     ConnectionLost,
     ConnectionRefusedError,
     TimeoutError,
 )
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import ClientFactory, Factory, Protocol
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
@@ -171,6 +172,69 @@ def test_a_reset_into_a_cut_link_is_lost_and_the_other_end_learns_when_it_sends(
     assert there.lost is ConnectionLost
 
 
+def test_what_was_sent_just_before_a_reset_arrives_or_its_end_is_lost() -> None:
+    for reset_loss in (0.0, 1.0):
+        arrived = set()
+        for seed in range(10):
+            pair = Pair(seed, reset_loss=reset_loss)
+            here, there = pair.connect()
+            for data in (b"one ", b"two ", b"three"):
+                here.transport.write(data)
+                pair.run(1e-9)
+            here.transport.abortConnection()
+            pair.run()
+            assert there.lost is ConnectionLost
+            arrived.add(bytes(there.data))
+        whole = {b"one two three"}
+        assert arrived == whole if not reset_loss else arrived <= {b"", b"one ", b"one two "} and len(arrived) > 1
+
+
+def test_nobody_sends_again_what_a_cut_link_has_swallowed_before_a_reset() -> None:
+    pair = Pair(reset_loss=0.0)
+    here, there = pair.connect()
+    here.transport.write(b"swallowed")
+    pair.run(1e-9)
+    here.transport.abortConnection()
+    pair.run(1e-8)
+    pair.network.cut("10.0.0.1", "10.0.0.2")
+    pair.run(10)
+    pair.network.heal_all()
+    pair.run(10)
+    assert (there.data, there.lost) == (b"", None)
+    there.transport.write(b"hello?")
+    pair.run()
+    assert there.lost is ConnectionLost
+
+
+def test_who_has_filled_the_window_of_an_end_that_is_gone_learns_of_it_when_the_link_is_healed() -> None:
+    pair = Pair(window_bytes=5_000)
+    here, there = pair.connect()
+    pair.network.cut("10.0.0.2", "10.0.0.1")
+    pair.run()
+    there.transport.abortConnection()
+    pair.run()
+    here.transport.write(bytes(20_000))
+    pair.run(5)
+    assert here.lost is None
+    pair.network.heal_all()
+    pair.run(5)
+    assert here.lost is ConnectionLost
+
+
+def test_a_host_without_power_says_nothing_until_it_is_back() -> None:
+    pair = Pair()
+    here, _ = pair.connect()
+    pair.network.down["10.0.0.2"] = None
+    pair.far.kill()
+    pair.network.process_killed(pair.far, silent=True)
+    here.transport.write(b"hello?")
+    pair.run(30)
+    assert here.lost is None
+    del pair.network.down["10.0.0.2"]
+    pair.run()
+    assert here.lost is ConnectionLost
+
+
 def test_a_killed_process_closes_and_a_host_without_power_does_not() -> None:
     for silent in (False, True):
         pair = Pair()
@@ -210,6 +274,71 @@ def test_connecting_fails_as_it_does_in_reality(fault: str, expected: type[Excep
     assert pair.near.getDelayedCalls() == []
 
 
+def test_what_comes_of_an_attempt_that_has_timed_out_does_not_count_for_the_next_one() -> None:
+    class Again(ClientFactory):
+        noisy = False
+        failures = 0
+        made: list[Recorder] = []  # noqa: RUF012
+
+        def buildProtocol(self, addr: Any) -> Recorder:  # type: ignore[override]
+            self.made.append(Recorder())
+            return self.made[-1]
+
+        def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+            assert reason.type is TimeoutError
+            self.failures += 1
+            connector.connect()
+
+    pair = Pair(latency_seconds_min=1.5, latency_seconds_max=1.5)
+    pair.far.listenTCP(80, pair.factory)
+    pair.network.down["10.0.0.2"] = None
+    factory = Again()
+    pair.near.connectTCP("10.0.0.2", 80, factory, timeout=8.0)
+    pair.run(20)
+    pair.network.down.clear()
+    pair.run(20)
+    assert factory.failures >= 2
+    assert len(factory.made) == len(pair.accepted) == 1
+    assert len(pair.network.transports) == 2
+    assert pair.near.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("how", ["closed", "killed"])
+def test_a_connection_that_a_process_was_not_told_of_is_reset_when_its_port_closes(how: str) -> None:
+    pair = Pair()
+    port = pair.far.listenTCP(80, pair.factory)
+    pair.far.freeze()
+    dialing: Any = TCP4ClientEndpoint(pair.near, "10.0.0.2", 80).connect(Factory.forProtocol(Recorder))
+    pair.run()
+    if how == "closed":
+        port.stopListening()
+        pair.far.thaw()
+    else:
+        pair.far.kill()
+        pair.network.process_killed(pair.far, silent=False)
+    pair.run()
+    assert dialing.result.lost is ConnectionLost
+    assert not pair.accepted
+    assert not pair.network.transports
+    assert not pair.network.ports
+
+
+def test_an_attempt_fails_if_the_connection_is_reset_before_the_process_looks() -> None:
+    pair = Pair()
+    pair.far.listenTCP(80, pair.factory)
+    failures: list[Any] = []
+    TCP4ClientEndpoint(pair.near, "10.0.0.2", 80).connect(Factory.forProtocol(Recorder)).addErrback(failures.append)
+    pair.near.freeze()
+    pair.run()
+    pair.accepted[0].transport.abortConnection()
+    pair.run()
+    pair.near.thaw()
+    pair.run()
+    assert [failure.type for failure in failures] == [ConnectError]
+    assert not pair.network.transports
+    assert pair.near.getDelayedCalls() == []
+
+
 def test_an_attempt_can_be_cancelled() -> None:
     pair = Pair()
     pair.far.listenTCP(80, pair.factory)
@@ -243,6 +372,7 @@ def test_a_port_is_taken_once_and_free_after_a_kill() -> None:
     pair.far.kill()
     pair.network.process_killed(pair.far, silent=False)
     SimulatedReactor("again", "10.0.0.2", pair.timeline, pair.network).listenTCP(80, pair.factory).stopListening()
+    pair.run()
     assert not pair.network.ports
 
 

@@ -1,8 +1,8 @@
 """The network between hosts: how long bytes take, which links are cut, and who listens where.
 
 A link goes from one host to another, in one direction. What is under way on a cut link is not lost: TCP sends it again,
-and some time after the link has healed it arrives, in order. Only RST is not sent again, and nobody waits for ever to
-be connected. A host that is cut off in both directions is a black hole; a port at which nobody listens refuses.
+and some time after the link has healed it arrives, in order. Only RST is not sent again, nor anything before it that
+had not arrived: the kernel that sent it has forgotten the connection.
 """
 
 from __future__ import annotations
@@ -13,17 +13,13 @@ from typing import Any
 
 import attrs
 from twisted.internet.address import IPv4Address
-from twisted.internet.error import CannotListenError, ConnectionRefusedError, TimeoutError, UserError
-from twisted.internet.interfaces import IConnector, IListeningPort
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
+from twistedkv.simulation.connecting import Connector, Port
 from twistedkv.simulation.reactor import SimulatedReactor
 from twistedkv.simulation.timeline import Timeline
 from twistedkv.simulation.transport import SimulatedTransport
 
 FIRST_PORT = 40_000
-SYN_REPEAT_SECONDS = 1.0
 REPEAT_SECONDS_MIN = 0.02
 REPEAT_SECONDS_MAX = 0.4
 
@@ -42,6 +38,8 @@ class Weather:
     pieces: float = 0.2
     """Share of reads that are cut short at some byte."""
     window_bytes: int = 128 * 1024
+    reset_loss: float = 0.5
+    """Share of resets with which some of what was sent before is lost, because it had not left the kernel."""
 
 
 class Channel:
@@ -53,6 +51,8 @@ class Channel:
         self._under_way: deque[tuple[float, Callable[..., None], tuple[Any, ...]]] = deque()
         self._last = 0.0
         self._held_until = 0.0
+        self._resent = True
+        """Somebody sends again what is lost: not after RST."""
 
     def send(self, call: Callable[..., None], *args: Any) -> None:
         """Have `call(*args)` called at the other end."""
@@ -63,14 +63,15 @@ class Channel:
         network.timeline.at(arrival, self._deliver)
 
     def send_reset(self, call: Callable[..., None]) -> None:
-        """RST does not queue, and is sent once."""
-        network = self._network
-        if self.link not in network.cuts:
-            network.timeline.at(network.timeline.now + network.delay(self.link), self._reset, call)
-
-    def _reset(self, call: Callable[..., None]) -> None:
-        if self.link not in self._network.cuts:
-            call()
+        """RST: `call()` is called at the other end if the link carries it at the first attempt."""
+        network, queue = self._network, self._under_way
+        self._resent = False
+        if self.link in network.cuts:
+            queue.clear()
+            return
+        for _ in range(network.lost_with_reset(len(queue))):
+            queue.pop()
+        self.send(call)
 
     def clear(self) -> None:
         """What is under way never arrives."""
@@ -83,7 +84,10 @@ class Channel:
             return
         while queue and queue[0][0] <= now:
             if self.link in network.cuts:
-                network.held.setdefault(self.link, {})[self] = None
+                if self._resent:
+                    network.held.setdefault(self.link, {})[self] = None
+                else:
+                    queue.clear()
                 return
             _, call, args = queue.popleft()
             call(*args)
@@ -92,156 +96,6 @@ class Channel:
         """The link works again: what is under way is sent again after a while."""
         self._held_until = self._network.timeline.now + delay
         self._network.timeline.at(self._held_until, self._deliver)
-
-
-@implementer(IListeningPort)
-class Port:
-    """A port that a process listens on."""
-
-    def __init__(self, network: Network, reactor: SimulatedReactor, address: IPv4Address, factory: Any) -> None:
-        self.reactor = reactor
-        self.factory = factory
-        self._network = network
-        self._address = address
-
-    def startListening(self) -> None:
-        """See IListeningPort."""
-        where = (self._address.host, self._address.port)
-        if where in self._network.ports:
-            raise CannotListenError(self._address.host, self._address.port, OSError("it is in use"))
-        self._network.ports[where] = self
-        self.factory.doStart()
-
-    def stopListening(self) -> None:
-        """See IListeningPort."""
-        if self.close():
-            self.factory.doStop()
-
-    def close(self) -> bool:
-        """Free the port. False if it was not taken by this one."""
-        where = (self._address.host, self._address.port)
-        if self._network.ports.get(where) is not self:
-            return False
-        del self._network.ports[where]
-        return True
-
-    def getHost(self) -> IPv4Address:
-        """See IListeningPort."""
-        return self._address
-
-
-@implementer(IConnector)
-class Connector:
-    """An attempt to connect, and the connection that came of it."""
-
-    def __init__(
-        self, network: Network, reactor: SimulatedReactor, address: IPv4Address, factory: Any, timeout: float
-    ) -> None:
-        self.reactor = reactor
-        self._network = network
-        self._address = address
-        self._factory = factory
-        self._timeout = timeout
-        self._timer: Any = None
-        self._transport: SimulatedTransport | None = None
-        self._pending = False
-
-    def connect(self) -> None:
-        """Begin."""
-        self._pending = True
-        self._factory.doStart()
-        self._factory.startedConnecting(self)
-        self._timer = self.reactor.callLater(self._timeout, self._failed, TimeoutError())
-        self._syn()
-
-    def _syn(self) -> None:
-        network = self._network
-        if not self._pending or not self.reactor.alive:
-            return
-        link = (self.reactor.host, self._address.host)
-        if link in network.cuts:
-            network.timeline.at(network.timeline.now + SYN_REPEAT_SECONDS, self._syn)
-        else:
-            network.timeline.at(network.timeline.now + network.delay(link), self._syn_arrived)
-
-    def _syn_arrived(self) -> None:
-        network, address = self._network, self._address
-        back = (address.host, self.reactor.host)
-        if not self._pending or not self.reactor.alive or back in network.cuts or address.host in network.down:
-            if self._pending:
-                network.timeline.at(network.timeline.now + SYN_REPEAT_SECONDS, self._syn)
-            return
-        port = network.ports.get((address.host, address.port))
-        if port is None:
-            network.timeline.at(network.timeline.now + network.delay(back), self._refused)
-            return
-        here, there = network.join(self.reactor, port.reactor, address)
-        here.connector = self
-        self._transport = here
-        port.reactor.post(network.timeline.now, self._accept, port, there)
-        there.channel.send(self._accepted, here)
-
-    def _accept(self, port: Port, transport: SimulatedTransport) -> None:
-        if not transport.connected:
-            return
-        protocol = port.factory.buildProtocol(transport.getPeer())
-        if protocol is None:
-            transport.abortConnection()
-        else:
-            transport.established(protocol)
-
-    def _accepted(self, transport: SimulatedTransport) -> None:
-        self.reactor.post(self._network.timeline.now, self._established, transport)
-
-    def _established(self, transport: SimulatedTransport) -> None:
-        if not self._pending:
-            transport.close_socket(reset=True)
-            return
-        self._pending = False
-        self._stop_timer()
-        protocol = self._factory.buildProtocol(self._address)
-        if protocol is None:
-            transport.abortConnection()
-        else:
-            transport.established(protocol)
-
-    def _refused(self) -> None:
-        self.reactor.post(self._network.timeline.now, self._failed, ConnectionRefusedError())
-
-    def _failed(self, error: Exception) -> None:
-        if self._pending:
-            self._pending = False
-            self._stop_timer()
-            self._factory.clientConnectionFailed(self, Failure(error))
-            self._factory.doStop()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-
-    def connection_lost(self, reason: Failure) -> None:
-        """The connection has ended."""
-        if self._pending:  # before it was told to the process
-            self._failed(ConnectionRefusedError())
-        else:
-            self._factory.clientConnectionLost(self, reason)
-            self._factory.doStop()
-
-    def stopConnecting(self) -> None:
-        """See IConnector."""
-        self._failed(UserError())
-
-    def disconnect(self) -> None:
-        """See IConnector."""
-        if self._pending:
-            self.stopConnecting()
-        elif self._transport is not None:
-            self._transport.loseConnection()
-
-    def getDestination(self) -> IPv4Address:
-        """See IConnector."""
-        return self._address
 
 
 class Network:
@@ -265,6 +119,7 @@ class Network:
         self._jitter_random = timeline.stream("jitter")
         self._piece_random = timeline.stream("pieces")
         self._repeat_random = timeline.stream("repeat")
+        self._reset_random = timeline.stream("reset")
         self._next_port = FIRST_PORT
         self._connections = 0
 
@@ -291,6 +146,12 @@ class Network:
             return self._piece_random.randint(1, size)
         return size
 
+    def lost_with_reset(self, count: int) -> int:
+        """How many of the last `count` things sent on a connection are lost when it is reset."""
+        if count and self._reset_random.random() < self.weather.reset_loss:
+            return self._reset_random.randint(1, count)
+        return 0
+
     # Ports and connections.
 
     def listen(self, reactor: SimulatedReactor, port: int, factory: Any, interface: str) -> Port:
@@ -304,7 +165,9 @@ class Network:
         self._next_port += 1
         return self._next_port
 
-    def connect(self, reactor: SimulatedReactor, host: str, port: int, factory: Any, timeout: float) -> Connector:
+    def connect(
+        self, reactor: SimulatedReactor, host: str, port: int, factory: Any, timeout: float | None
+    ) -> Connector:
         """See IReactorTCP.connectTCP."""
         connector = Connector(self, reactor, IPv4Address("TCP", host, port), factory, timeout)
         connector.connect()
@@ -358,4 +221,4 @@ class Network:
         for where in [where for where, port in self.ports.items() if port.reactor is reactor]:
             del self.ports[where]
         for transport in [each for each in self.transports if each.reactor is reactor]:
-            transport.close_socket(reset=transport.unread, silent=silent)
+            transport.close_socket(abort=transport.protocol is None, silent=silent)

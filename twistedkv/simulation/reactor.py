@@ -26,7 +26,8 @@ from zope.interface import implementer
 from twistedkv.simulation.timeline import Killed, Timeline
 
 if TYPE_CHECKING:
-    from twistedkv.simulation.network import Connector, Network, Port
+    from twistedkv.simulation.connecting import Connector, Port
+    from twistedkv.simulation.network import Network
 
 _LATE = 1e-9
 """A timer fires so much after its time, so that no rounding makes it early by its own clock."""
@@ -263,7 +264,12 @@ class SimulatedReactor:
         return self.network.listen(self, port, factory, interface)
 
     def connectTCP(
-        self, host: str, port: int, factory: Any, timeout: float = 30.0, bindAddress: tuple[str, int] | None = None
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float | None = 30.0,
+        bindAddress: tuple[str, int] | None = None,
     ) -> Connector:
         """See IReactorTCP."""
         return self.network.connect(self, host, port, factory, timeout)
