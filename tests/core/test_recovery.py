@@ -619,6 +619,48 @@ def test_a_new_coordinator_goes_on_from_the_store_in_the_middle_of_a_seal() -> N
     assert after.primary != victim.member
 
 
+def sealed_by_a_new_coordinator() -> tuple[World, int, ModelServer, ModelServer]:
+    """Three copies, the primary dead; of the others, which are well, one has connected to the new coordinator."""
+    world, servers = formed(copies=3)
+    victim = servers[0]
+    c = next(c for c in world.planner.map.shards if c.primary == victim.member)
+    first, second = (of(world, member.server_id) for member in c.secondaries)
+    victim.alive = False
+    world.do(world.planner.process_ended(1, victim.pid, "killed", world.now))
+    world.restart_coordinator()
+    for server in world.servers:
+        world.disconnect(server)
+    world.connect(first)
+    for _ in range(40):
+        world.tick()
+        while world.deliver(first):
+            pass
+        world.beat(first)
+        if world.now - world.planner.state.seals[c.shard].started > 3 * H:
+            return world, c.shard, first, second
+    raise AssertionError("no seal")
+
+
+def test_who_has_not_yet_come_back_to_a_new_coordinator_is_waited_for() -> None:
+    world, shard, first, second = sealed_by_a_new_coordinator()
+    assert shard in world.planner.state.seals
+    world.connect(second)
+    while world.deliver(second):
+        pass
+    assert set(world.configuration(shard).members) == {first.member, second.member}
+
+
+def test_who_does_not_come_back_to_a_new_coordinator_is_waited_for_until_it_is_taken_for_failed() -> None:
+    world, shard, first, second = sealed_by_a_new_coordinator()
+    second.alive = False
+    while world.state_of(second.server_id) is not ServerState.FAILED:
+        assert shard in world.planner.state.seals
+        world.tick()
+        world.beat(first)
+    world.tick()
+    assert world.configuration(shard).members == (first.member,)
+
+
 def test_epochs_go_on_growing_when_a_cluster_is_begun_anew() -> None:
     world, _ = formed()
     world.kill(world.servers[0], reaped=True)

@@ -20,7 +20,7 @@ from twistedkv.messages.coordinator import ReplicaRole, Sealed
 from twistedkv.messages.coordinator import Seal as SealMessage
 
 SEAL_WAIT_BEATS = 1
-"""So long after SEAL those who answered are enough."""
+"""So long a member that was sent SEAL is waited for; then those who answered are enough."""
 SEAL_REPEAT_BEATS = 2
 STUCK_BEATS = 3
 """A primary that says that it serves no more is failed over after so long."""
@@ -94,8 +94,19 @@ def review_seal(state: CoordinatorState, shard: int, now: float) -> None:
             seal.asked[member] = now
             state.send(member.server_id, SealMessage(shard, seal.epoch))
     answered = [member for member in live if member in seal.answers]
-    if answered and (len(answered) == len(live) or now - seal.started >= SEAL_WAIT_BEATS * state.heartbeat):
+    if answered and not any(_expected(state, seal, member, now) for member in live if member not in answered):
         _promote(state, configuration, seal, answered, now)
+
+
+def _expected(state: CoordinatorState, seal: Seal, member: Member, now: float) -> bool:
+    """Whether a member that has not answered is worth waiting for: it was just asked, or is yet to be.
+
+    Who is not waited for loses its copy, and the shard one that it may need. After a start of the coordinator all
+    servers live and dial one after the other; the failure detector ends the wait for those who do not.
+    """
+    asked = seal.asked.get(member)
+    connected = state.connected(member.server_id)
+    return not connected or asked is None or now - asked < SEAL_WAIT_BEATS * state.heartbeat
 
 
 def sealed(state: CoordinatorState, server_id: int, answer: Sealed, now: float) -> None:
