@@ -168,6 +168,23 @@ def test_a_suspected_secondary_is_dropped_only_when_its_primary_has_been_heard_o
     assert commands.status(world.planner.state, world.now)["lost"] == []
 
 
+def test_a_new_coordinator_does_not_drop_a_secondary_before_it_has_heard_of_the_primary() -> None:
+    world, servers = formed()
+    c = next(c for c in world.planner.map.shards if c.secondaries[0] == servers[0].member)
+    servers[0].alive = False
+    world.disconnect(servers[0])
+    while world.state_of(1) is not ServerState.FAILED:
+        world.tick()
+    of(world, c.primary.server_id).alive = False
+    world.restart_coordinator()
+    for _ in range(12):
+        world.tick()
+    assert world.configuration(c.shard) == c
+    servers[0].alive = True
+    world.settle(6)
+    assert world.configuration(c.shard).primary == servers[0].member
+
+
 def test_a_suspected_secondary_is_dropped_within_a_beat_or_two_when_its_primary_lives() -> None:
     world, servers = formed()
     c = next(c for c in world.planner.map.shards if c.secondaries[0] == servers[0].member)

@@ -74,6 +74,7 @@ def _may_be_dropped(state: CoordinatorState, configuration: Configuration, membe
     if certain or member in configuration.learners or (configuration.shard, member) in state.empty:
         return True
     # What is heard a moment after may have been said before: it may have lain in a socket.
-    silent = state.detector.since_heard(configuration.primary.server_id, now)
+    primary = configuration.primary.server_id
+    silent = state.detector.since_heard(primary, now)
     since = state.view(member.server_id).failed_at + REMOVAL_BEATS * state.heartbeat
-    return silent is not None and now - silent >= since
+    return state.connected(primary) and silent is not None and now - silent >= since
