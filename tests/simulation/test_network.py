@@ -339,6 +339,20 @@ def test_an_attempt_fails_if_the_connection_is_reset_before_the_process_looks() 
     assert pair.near.getDelayedCalls() == []
 
 
+def test_a_link_that_is_cut_while_it_is_dialled_over_connects_when_it_is_healed() -> None:
+    pair = Pair(latency_seconds_min=0.1, latency_seconds_max=0.1)
+    pair.far.listenTCP(80, pair.factory)
+    dialing: Any = TCP4ClientEndpoint(pair.near, "10.0.0.2", 80).connect(Factory.forProtocol(Recorder))
+    assert pair.timeline.run_while(lambda: not pair.accepted, 1.0, 0.001)
+    pair.network.cut("10.0.0.2", "10.0.0.1")
+    pair.accepted[0].transport.write(b"hello")
+    pair.run(5)
+    assert not dialing.called
+    pair.network.heal_all()
+    pair.run(5)
+    assert dialing.result.data == b"hello"
+
+
 def test_an_attempt_can_be_cancelled() -> None:
     pair = Pair()
     pair.far.listenTCP(80, pair.factory)

@@ -56,21 +56,21 @@ class Channel:
 
     def send(self, call: Callable[..., None], *args: Any) -> None:
         """Have `call(*args)` called at the other end."""
-        network = self._network
-        arrival = network.timeline.now + network.delay(self.link)
-        self._last = arrival = max(arrival, self._last)
+        arrival = self.arrival()
         self._under_way.append((arrival, call, args))
-        network.timeline.at(arrival, self._deliver)
+        self._network.timeline.at(arrival, self._deliver)
+
+    def arrival(self) -> float:
+        """When something that is sent now will arrive: not before what was sent before it."""
+        network = self._network
+        self._last = max(self._last, network.timeline.now + network.delay(self.link))
+        return self._last
 
     def send_reset(self, call: Callable[..., None]) -> None:
         """RST: `call()` is called at the other end if the link carries it at the first attempt."""
-        network, queue = self._network, self._under_way
         self._resent = False
-        if self.link in network.cuts:
-            queue.clear()
-            return
-        for _ in range(network.lost_with_reset(len(queue))):
-            queue.pop()
+        for _ in range(self._network.lost_with_reset(len(self._under_way))):
+            self._under_way.pop()
         self.send(call)
 
     def clear(self) -> None:

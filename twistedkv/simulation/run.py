@@ -76,6 +76,7 @@ class _Errors:
         "the map store cannot be",
         "its store has failed",
         "could not be started",
+        "has failed to start",
     )
     """What the faults of stores make the programs say."""
 

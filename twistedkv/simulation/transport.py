@@ -350,5 +350,3 @@ class SimulatedTransport:
         self.channel.clear()
         if self._reading or self._writing:
             self._soon()
-        elif self.protocol is None and self.connector is not None:
-            self.connector.reset_arrived(self)
