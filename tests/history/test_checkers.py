@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import attrs
 import pytest
 
 from twistedkv.errors import InvalidRequest
@@ -65,6 +66,10 @@ RIGHT: dict[str, list[Record]] = {
         write(0, 1, "a", 1), write(2, 3, "b", 2),
         op(4, 4, 5, "cas", "a", "c", version=2, expected=(1, 1), result="fail", mismatch=True, value=None),
     ],
+    "a mismatch with the same sum at another version": [
+        incr(0, 1, 1, 1), delete(2, 3, 2), incr(4, 5, 1, 3),
+        op(6, 6, 7, "cas", 1, "c", version=3, expected=(1, 1), result="fail", mismatch=True, value=None),
+    ],
     "a mismatch with an unknown write": [
         write(0, 1, "a", 1), write(2, None, "b"),
         op(4, 4, 5, "cas", "a", "c", version=2, expected=(1, 1), result="fail", mismatch=True, value=None),
@@ -74,6 +79,14 @@ RIGHT: dict[str, list[Record]] = {
         incr(0, 1, 1, 1), incr(2, None), incr(3, 4, 3, 3), incr(5, None), read(6, 7, 4, 4), read(8, 9, 4, 4)
     ],
     "a sum that begins again": [incr(0, 1, 1, 1), incr(2, 3, 2, 2), delete(4, None), incr(5, 6, 1, 4)],
+    "an unknown cas that is seen": [write(0, 1, "a", 1), cas(2, None, "a", 1, "b"), read(3, 4, "b", 2)],
+    "an unknown write that was deleted": [write(0, None, "a"), delete(2, 3, 2), read(4, 5, None)],
+    "nothing, then what was written after an unknown deletion": [
+        write(0, 1, "a", 1), delete(2, None), read(3, 4, None), write(5, None, "b"), delete(6, 7, 4)
+    ],
+    "one unknown deletion for the early reads, one for the late": [
+        write(0, 1, "a", 1), delete(2, None), delete(9, None), read(3, 4, None), write(5, 6, "b", 3), read(10, 11, None)
+    ],
 }  # fmt: skip
 
 WRONG: dict[str, list[Record]] = {
@@ -97,6 +110,46 @@ WRONG: dict[str, list[Record]] = {
     "a deletion that comes back": [write(0, 1, "a", 1), delete(2, 3, 2), read(4, 5, "a", 1)],
     "deleted twice": [write(0, 1, "a", 1), delete(2, 3, 2), delete(4, 5, 3)],
     "a sum lost": [incr(0, 1, 1, 1), incr(2, 3, 2, 2), read(4, 5, 1, 1)],
+    "nothing, and then what was there before": [
+        write(0, 1, "a", 1), delete(2, None), read(3, 4, None), cas(5, 6, "a", 1, "b", 3)
+    ],
+    "nothing, and then the sum goes on": [incr(0, 1, 1, 1), delete(2, None), read(3, 4, None), incr(5, 6, 2, 3)],
+    "nothing twice, and one deletion for both": [
+        write(0, 1, "a", 1), delete(2, None), read(3, 4, None), write(5, 6, "b", 3), read(7, 8, None)
+    ],
+    "an unknown cas of what had been replaced": [
+        write(0, 1, "a", 1), write(2, 3, "b", 2), cas(4, None, "a", 1, "c"), read(5, 6, "c", 3)
+    ],
+    "an unknown cas that removes an update": [
+        write(0, 1, "a", 1), cas(2, None, "a", 1, "b"), cas(3, 4, "a", 1, "c", 2), read(5, 6, "b", 3)
+    ],
+    "an unknown write done twice": [
+        write(0, None, "a"), read(1, 2, "a", 1), write(3, 4, "b", 2), read(5, 6, "a", 3)
+    ],
+    "a write that failed, and was done": [
+        op(0, 0, 1, "write", "a", result="fail", value=None), read(2, 3, "a", 1)
+    ],
+    "nothing, before it was deleted": [write(0, 1, "a", 1), read(2, 3, None), delete(4, 5, 2)],
+    "nothing, something else, and then what was there before": [
+        write(0, 1, "a", 1), delete(2, None), read(3, 4, None), write(5, None, "b"), cas(6, 7, "a", 1, "c", 5)
+    ],
+    "a mismatch that found nothing where there was something": [
+        write(0, 1, "a", 1), write(2, 3, "b", 2),
+        op(4, 4, 5, "cas", "a", "c", expected=(1, 1), result="fail", mismatch=True, value=None),
+    ],
+    "a mismatch that found something where there was nothing": [
+        write(0, 1, "a", 1), delete(2, 3, 2),
+        op(4, 4, 5, "cas", "a", "c", version=3, expected=(1, 1), result="fail", mismatch=True, value=None),
+    ],
+    "a mismatch with what can have been made only of what was gone": [
+        write(0, 1, "a", 1), delete(2, None), read(3, 4, None), cas(5, None, "a", 1, "c"),
+        op(6, 6, 7, "cas", "a", "d", version=5, expected=(1, 1), result="fail", mismatch=True, value=None),
+    ],
+    "a mismatch with what nobody made": [
+        write(0, 1, "a", 1),
+        op(4, 4, 5, "cas", "a", "c", version=2, expected=(1, 1), result="fail", mismatch=True, value=None),
+        read(6, 7, "a", 1),
+    ],
     "a mismatch that was none": [
         write(0, 1, "a", 1),
         op(4, 4, 5, "cas", "a", "c", version=1, expected=(1, 1), result="fail", mismatch=True, value=None),
@@ -187,16 +240,16 @@ def test_both_agree_when_an_answer_was_changed(seed: int) -> None:
 
 def test_lines_are_read_as_they_were_written() -> None:
     for history in (*RIGHT.values(), *WRONG.values()):
-        lines = ['{"seed": 1}', "", *(line_of(record) for record in history)]
-        again = list(read_history(lines))
-        assert [str(record) for record in again] == [str(record) for record in history]
-        assert [line_of(record) for record in again] == [line_of(record) for record in history]
+        known = [attrs.evolve(record, process=number) for number, record in enumerate(history)]
+        again = read_history(['{"seed": 1}', "", *map(line_of, known)])
+        assert [str(record) for record in again] == [str(record) for record in known]
+        assert [line_of(record) for record in again] == [line_of(record) for record in known]
 
 
 @pytest.mark.parametrize("line", ["[", '{"f": "read"}', '{"f":1,"process":1,"op":1,"key":"k","call_ns":1}'])
 def test_a_line_that_is_none_is_refused_with_its_number(line: str) -> None:
     with pytest.raises(InvalidRequest, match="line 2"):
-        list(read_history(['{"seed": 1}', line]))
+        read_history(['{"seed": 1}', line])
 
 
 def test_a_search_that_takes_too_long_says_so() -> None:

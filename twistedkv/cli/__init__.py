@@ -44,8 +44,9 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "generate-workload": ("replay", "Write a workload file."),
     },
     "Proof": {
+        "torture": ("torture", "Kill and freeze a throw-away cluster under load, and prove that nothing was lost."),
         "simulate": ("simulate", "Run a whole cluster on simulated time, with faults, and check it."),
-        "check": ("simulate", "Check whether a history of operations is linearizable."),
+        "check": ("check", "Check whether a history of operations is linearizable."),
     },
 }
 COMMANDS: Mapping[str, tuple[str, str]] = {

@@ -1,4 +1,4 @@
-"""`twistedkv simulate` and `twistedkv check`: the cluster on simulated time, and what histories prove."""
+"""`twistedkv simulate`: the cluster on simulated time."""
 
 from __future__ import annotations
 
@@ -7,35 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from twistedkv.simulation.run import Outcome
-
-
-@click.command("check")
-@click.argument("file", type=click.File("r", encoding="utf-8"))
-@click.pass_context
-def check_command(ctx: click.Context, file: Any) -> None:
-    """Check whether a history of operations is linearizable.
-
-    That is, whether it can come from one store that does one thing at a time. FILE has an operation in each line, as
-    JSON; `-` is standard input. Two checkers look at it: one takes the order from the versions in the answers, the
-    other searches for an order by itself. Exit code 1 says that the history is wrong.
-
-    \b
-    Example:
-      twistedkv simulate --seed 7 --history history.jsonl
-      twistedkv check history.jsonl
-    """
-    from twistedkv.history.record import read_history
-    from twistedkv.history.verdict import check
-
-    verdict = check(read_history(file))
-    click.echo(verdict.as_text())
-    ctx.exit(0 if verdict.linearizable else 1)
 
 
 @click.command("simulate")

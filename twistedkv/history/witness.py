@@ -4,259 +4,227 @@ For each key the writes are put into the order of their versions, and each read 
 returned. If that order respects what was answered (values, expected versions, sums) and real time (nothing comes before
 something that had ended before it began), it is itself the proof that the history is linearizable. O(n log n).
 
-What carries no version has to be placed: reads that found nothing, and writes of which only a read tells (their version
-is the read's). Reads that found nothing go to the first moment at which there was nothing. Writes whose outcome is not
-known and which no read shows need not have happened; where something has to have happened (a sum that is larger than
-it should be, a key that is gone), the first of them that can explain it is taken.
+What carries no version has to be placed: reads that found nothing go to the first moment at which there was nothing.
+Writes whose outcome is not known have the version of the reads that show them; those that no read shows need not have
+happened, and are tried only for keys in which something has to have happened that no known operation did (walk.py).
+With that the answer is exact: a history is refused only if no order agrees with its versions.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable
 
-import attrs
-
-from twistedkv.history.record import FOREVER, Record, Version, by_key
+from twistedkv.history import reasons
+from twistedkv.history.record import FOREVER, Record, Version
+from twistedkv.history.violation import Violation
+from twistedkv.history.walk import UNSEEN, Place, Walk, fits
 
 INITIAL: Version = (0, 0)
-_UNSEEN = object()
-"""The value of a version that was found, but never read."""
-
-
-@attrs.frozen
-class Violation:
-    """Why a history is wrong: a sentence, and the operations that show it."""
-
-    key: str
-    text: str
-    records: tuple[Record, ...]
-
-    def __str__(self) -> str:
-        return "\n".join([f"key {self.key}: {self.text}", *(f"  {record}" for record in self.records)])
-
-
-@attrs.define
-class _Place:
-    """One write, and the reads of it."""
-
-    version: Version
-    write: Record | None
-    """None for the beginning, when there is nothing, and for writes of which only reads tell."""
-    value: object
-    """None: the key does not exist after it. _UNSEEN: it exists."""
-    reads: list[Record] = attrs.Factory(list)
-    begun: int = 0
-    """The latest call of all that is placed up to this write."""
-    begun_with_reads: int = 0
-    """The same, with the reads of it."""
-    over: int = FOREVER
-    """The earliest return of all that is placed after it."""
-    emptied_by: Record | None = None
-    """A deletion whose outcome is not known, after the reads."""
 
 
 def check_by_versions(records: Iterable[Record]) -> list[Violation]:
     """Violations, at most one for each key."""
-    violations = []
-    for key, own in by_key(records).items():
-        try:
-            _Key(key, own).check()
-        except _Wrong as wrong:
-            violations.append(wrong.violation)
-    return violations
-
-
-class _Wrong(Exception):
-    def __init__(self, violation: Violation) -> None:
-        super().__init__(str(violation))
-        self.violation = violation
+    keys: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        keys[record.key].append(record)
+    found = (_Key(own).violation() for own in keys.values())
+    return [violation for violation in found if violation is not None]
 
 
 class _Key:
-    def __init__(self, key: str, records: list[Record]) -> None:
-        self.key = key
-        self.records = records
-        self.places: list[_Place] = []
-        self.unknown_sums = [r for r in records if r.result == "info" and r.f == "incr"]
-        self.unknown_deletions = [r for r in records if r.result == "info" and r.f == "delete"]
-        self.nothing: list[Record] = []
-        """Reads that found no key."""
+    """The operations of one key. Each step says what is wrong, or None.
 
-    def wrong(self, text: str, *records: Record | None) -> _Wrong:
-        return _Wrong(Violation(self.key, text, tuple(record for record in records if record is not None)))
+    A million operations take about a second. What counts is how often a field of a record is looked at.
+    """
 
-    def check(self) -> None:
-        self._order()
-        self._check_time()
-        self._check_consequences()
-        self._place_nothing()
+    def __init__(self, records: list[Record]) -> None:
+        self._records = records
+        self._by_version: dict[Version, Place] = {INITIAL: Place(INITIAL, None, None)}
+        self._places: list[Place] = []
+        self._reads: list[Record] = []
+        self._compared: list[Record] = []
+        """All cas that expected a version."""
+        self._mismatches: list[Record] = []
+        self._nothing: list[Record] = []
+        """What found no key."""
+        self._unknown: list[Record] = []
+        """Writes whose outcome is not known, and that no version shows."""
+        self._unfit: int | None = None
+        """The first place whose write does not fit to the one before, as far as is known."""
+
+    def violation(self) -> Violation | None:
+        """The first that is found."""
+        wrong = self._place_writes() or self._place_reads() or self._place_compared() or self._place_mismatches()
+        if wrong is None:
+            by_version = self._by_version
+            self._places = [by_version[version] for version in sorted(by_version)]
+            wrong = self._check_time() or self._check_answers()
+        return wrong
 
     # The order.
 
-    def _order(self) -> None:
-        places: dict[Version, _Place] = {INITIAL: _Place(INITIAL, None, None)}
-        unknown_values = {
-            r.args[-1]: r for r in self.records if r.result == "info" and r.f in ("write", "cas")
-        }  # values are unique
-        reads: list[tuple[Version, Record]] = []
-        for record in self.records:
-            if record.result == "info":
+    def _place_writes(self) -> Violation | None:
+        by_version, reads = self._by_version, self._reads
+        for record in self._records:
+            f = record.f
+            if f == "read":
+                reads.append(record)
                 continue
-            if record.writes and record.result == "ok":
-                self._add_write(places, record)
-            elif record.version is not None:
-                reads.append((record.version, record))
-            elif record.result == "ok" or record.mismatch:
-                self.nothing.append(record)
-        for version, record in reads:
-            place = places.get(version)
+            if f == "write":
+                value = record.args[0]
+            elif f == "cas":
+                value = record.args[1]
+                if record.expected is not None:
+                    self._compared.append(record)
+            else:
+                value = record.value if f == "incr" else None
+            if record.result == "ok":
+                version = record.version
+                if version is not None:
+                    place = Place(version, record, value, record.call, record.returned)
+                    other = by_version.setdefault(version, place)
+                    if other is not place:
+                        return reasons.two_writes_at_a_version(other.write, record)
+                elif f == "delete":
+                    self._nothing.append(record)
+                else:
+                    return reasons.without_version(record)
+            elif record.result == "info":
+                self._unknown.append(record)
+            elif record.mismatch:
+                if record.version is not None:
+                    self._mismatches.append(record)
+                elif record.expected is None:
+                    return reasons.mismatch_that_was_none(record)
+                else:
+                    self._nothing.append(record)
+        return None
+
+    def _place_reads(self) -> Violation | None:
+        by_version = self._by_version
+        for read in self._reads:
+            if read.result != "ok":
+                continue
+            version, value = read.version, read.value
+            if version is None:
+                if value is not None:
+                    return reasons.without_version(read)
+                self._nothing.append(read)
+                continue
+            place = by_version.get(version)
             if place is None:
-                if not unknown_values and not self.unknown_sums:
-                    raise self.wrong("a version was found that nobody made", record)
-                place = places[version] = _Place(version, None, _UNSEEN)
-            place.reads.append(record)
-            if record.mismatch:
-                if version == record.expected:
-                    raise self.wrong("a cas failed although it found the version that it expected", record)
-                if place.value is None:
-                    raise self.wrong("the version of a deletion was found as that of a value", place.write, record)
-                continue
-            if place.value is _UNSEEN:
-                place.value = record.value
-                place.write = unknown_values.pop(record.value, None)
-                if place.write is None and not (self.unknown_sums and isinstance(record.value, int)):
-                    raise self.wrong("a value was read that nobody wrote, or at two versions", record)
+                place = self._place_unknown(version, value)
+                if place is None:
+                    return reasons.nobody_wrote(read, self._records)
+            elif place.value != value:
+                return reasons.two_values_at_a_version(place.write, read, self._reads)
+            call, returned = read.call, read.returned
+            if call > place.called:  # noqa: PLR1730 (a call would cost more)
+                place.called = call
+            if returned < place.ended:  # noqa: PLR1730 (a call would cost more)
+                place.ended = returned
+        return None
+
+    def _place_unknown(self, version: Version, value: object) -> Place | None:
+        """The place of an operation of unknown outcome of which a value tells; None if there is none."""
+        place = None
+        if isinstance(value, int):
+            if any(record.f == "incr" for record in self._unknown):
+                place = Place(version, None, value)  # of these the walk chooses one
+        else:
+            for record in self._unknown:
+                if record.f in ("write", "cas") and record.args[-1] == value:
+                    self._unknown.remove(record)
+                    place = Place(version, record, value, record.call, record.returned)
+                    break
+        if place is not None:
+            self._by_version[version] = place
+        return place
+
+    def _place_compared(self) -> Violation | None:
+        """What a cas expects was seen by its process: it tells of a version and its value as a read does."""
+        for cas in self._compared:
+            assert cas.expected is not None
+            place = self._by_version.get(cas.expected)
+            if place is None:
+                self._place_unknown(cas.expected, cas.args[0])
+            elif place.value != cas.args[0]:
+                return reasons.expected_another_value(place.write, cas)
+        return None
+
+    def _place_mismatches(self) -> Violation | None:
+        for cas in self._mismatches:
+            assert cas.version is not None
+            if cas.version == cas.expected:
+                return reasons.mismatch_that_was_none(cas)
+            place = self._by_version.get(cas.version)
+            if place is None:
+                if not self._unknown:
+                    return reasons.nobody_wrote(cas, self._records)
+                place = self._by_version[cas.version] = Place(cas.version, None, UNSEEN)
+            elif place.value is None:
+                return reasons.two_values_at_a_version(place.write, cas, [])
+            elif place.value == cas.args[0] and isinstance(place.value, str):  # sums may come again
+                return reasons.mismatch_that_was_none(cas)
+            place.called = max(place.called, cas.call)
+            place.ended = min(place.ended, cas.returned)
+        return None
+
+    # Time, and what an operation says of the one before.
+
+    def _check_time(self) -> Violation | None:
+        latest, unfit = -FOREVER, None
+        before = self._places[0]
+        for number, place in enumerate(self._places):
+            write, ended = place.write, place.ended
+            if ended < latest or (write is not None and ended < write.call):
+                return reasons.against_time(self._places[: number + 1], self._records)
+            if place.called > latest:  # noqa: PLR1730 (a call would cost more)
+                latest = place.called
+            if unfit is None and number:
+                if write is None or (write.f != "write" and not fits(place, before, before.value, True)):
+                    unfit = number
+                before = place
+        self._unfit = unfit
+        return None
+
+    def _check_answers(self) -> Violation | None:
+        missed = self._first_missed() if self._nothing else None
+        at = self._unfit
+        if at is None and missed is None:
+            return None
+        if self._unknown:
+            walk = Walk(self._places, self._nothing, self._unknown)
+            if walk.explained():
+                return None
+            reached, missed = walk.stuck
+            at = reached + 1
+        if missed is not None:
+            return reasons.not_found(missed, self._places, self._unknown)
+        assert at is not None
+        return reasons.does_not_fit(self._places[at], self._places[at - 1], self._records)
+
+    def _first_missed(self) -> Record | None:
+        """The first operation that found nothing when there was something, as far as is known.
+
+        There is nothing after some of the places. The first of these whose followers all ended after the operation
+        began is the one to choose; then what came before it must have begun before the operation ended.
+        """
+        begun, begins = -FOREVER, []
+        for place in self._places:
+            begun = max(begun, place.called)
             if place.value is None:
-                raise self.wrong("the version of a deletion was read as that of a value", place.write, record)
-            if record.value != place.value:
-                raise self.wrong("two values have the same version", place.write, record)
-        for record in self.records:
-            expected = record.expected
-            if record.result == "ok" and expected is not None and expected not in places:
-                known = unknown_values.pop(record.args[0], None)
-                if known is not None:
-                    places[expected] = _Place(expected, known, record.args[0])
-        self.places = [places[version] for version in sorted(places)]
-
-    def _add_write(self, places: dict[Version, _Place], record: Record) -> None:
-        if record.version is None:
-            raise self.wrong("a write was acknowledged without a version", record)
-        other = places.get(record.version)
-        if other is not None:
-            raise self.wrong("two writes have the same version", other.write, record)
-        value = None if record.f == "delete" else record.value if record.f == "incr" else record.args[-1]
-        places[record.version] = _Place(record.version, record, value)
-
-    # Time.
-
-    def _check_time(self) -> None:
-        latest: Record | None = None  # the latest call so far
-        for place in self.places:
-            write = place.write
-            if write is not None:
-                if latest is not None and write.returned < latest.call:
-                    raise self.wrong("a write has an older version than what was known before it began", write, latest)
-                latest = write if latest is None or write.call > latest.call else latest
-            place.begun = latest.call if latest is not None else 0
-            own = latest
-            for read in place.reads:
-                if latest is not None and read.returned < latest.call:
-                    text = "a stale read: what it returned" if read.call > 0 else "a read"
-                    raise self.wrong(f"{text} had been replaced before", read, latest)
-                own = read if own is None or read.call > own.call else own
-            latest = own
-            place.begun_with_reads = latest.call if latest is not None else 0
-        earliest = FOREVER
-        for place in reversed(self.places):
-            place.over = earliest
-            ends = [read.returned for read in place.reads]
-            if place.write is not None:
-                ends.append(place.write.returned)
-            earliest = min([earliest, *ends])
-
-    # What an operation says of the one before.
-
-    def _check_consequences(self) -> None:
-        for before, place in zip(self.places, self.places[1:], strict=False):
-            write = place.write
-            if write is None:
-                if isinstance(place.value, int):
-                    self._take_sum(place, self._base(before, place.value - 1), 0)
-                continue
-            if write.f == "cas" and write.result == "ok":
-                found = None if before.value is None else before.version
-                if write.expected != found and not (write.expected is None and self._empty(before)):
-                    raise self.wrong("a cas was done although the key had another version", before.write, write)
-            elif write.f == "delete" and write.result == "ok" and before.value is None:
-                if not self._somebody_could_have_written(place):
-                    raise self.wrong("a deletion removed something where there was nothing", before.write, write)
-            elif write.f == "incr":
-                if not isinstance(place.value, int):
-                    raise self.wrong("a sum is not a number", before.write, write)
-                delta = int(write.args[0])
-                self._take_sum(place, self._base(before, place.value - delta), delta)
-
-    def _base(self, before: _Place, expected: int) -> int:
-        """What the sum was before; `expected` is what it should have been."""
-        if before.value is None:
-            return 0
-        if not isinstance(before.value, int):
-            raise self.wrong("a sum was made of what is no number", before.write)
-        return 0 if before.value > expected and self._empty(before) else before.value
-
-    def _take_sum(self, place: _Place, base: int, delta: int) -> None:
-        """Explain the sum at a place by additions whose outcome is not known, the earliest first."""
-        assert isinstance(place.value, int)
-        missing = place.value - delta - base
-        over = min([place.over, *(read.returned for read in place.reads)])
-        while missing:
-            other = next((r for r in self.unknown_sums if r.call <= over), None)
-            if other is None or (missing > 0) != (int(other.args[0]) > 0):
-                raise self.wrong(f"the sum is wrong by {missing}", place.write, *place.reads[:1])
-            self.unknown_sums.remove(other)
-            missing -= int(other.args[0])
-
-    def _empty(self, place: _Place) -> bool:
-        """Have a deletion whose outcome is not known follow this place, if there is one."""
-        if place.value is None or place.emptied_by is not None:
-            return True
-        other = next((r for r in self.unknown_deletions if r.call <= place.over), None)
-        if other is None:
-            return False
-        self.unknown_deletions.remove(other)
-        place.emptied_by = other
-        return True
-
-    def _somebody_could_have_written(self, place: _Place) -> bool:
-        return any(r.result == "info" and r.f != "delete" and r.call <= place.over for r in self.records)
-
-    # Reads that found nothing.
-
-    def _place_nothing(self) -> None:
-        for read in sorted(self.nothing, key=lambda record: record.returned):
-            if read.f == "cas" and read.expected is None:
-                raise self.wrong("a cas that wanted no key failed, and found none", read)
-            if not self._place_one(read):
-                latest = [p for p in self.places if p.write is not None and p.write.returned < read.call]
-                write = latest[-1].write if latest else None
-                raise self.wrong("a key was not found although it was there all the time", write, read)
-
-    def _place_one(self, read: Record) -> bool:
-        for place in self.places:
-            if place.begun > read.returned:
-                break
-            if place.value is None and place.begun <= read.returned and read.call <= place.over:
-                return True
-            if place.emptied_by is not None and self._fits_after(place, read):
-                return True
-        # A deletion whose outcome is not known explains it: at the last possible moment, so that it explains as many as
-        # it can of the reads that are still to come here, which all returned later.
-        for place in reversed(self.places):
-            fits = self._fits_after(place, read) and place.emptied_by is None and place.value is not None
-            if fits and any(r.call <= min(read.returned, place.over) for r in self.unknown_deletions):
-                return self._empty(place)
-        return False
-
-    @staticmethod
-    def _fits_after(place: _Place, read: Record) -> bool:
-        return place.begun_with_reads <= read.returned and read.call <= place.over
+                begins.append(begun)  # the latest call of all up to here
+        over, overs = FOREVER, []
+        for place in reversed(self._places):
+            if place.value is None:
+                overs.append(over)  # the earliest return of all that follows
+            over = min(over, place.ended)
+        overs.reverse()
+        for record in self._nothing:
+            i = bisect_left(overs, record.call)
+            if i == len(overs) or begins[i] > record.returned:
+                return record
+        return None
