@@ -109,14 +109,14 @@ def _story(outcome: Outcome) -> str:
 
 
 def _write_history(path: Path, outcome: Outcome, seconds: float) -> None:
-    import json
-
-    from twistedkv.history.record import line_of
+    from twistedkv.history.record import Fault, Header, header_line, line_of
 
     assert outcome.workload is not None
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=os.path.dirname(__file__), capture_output=True, text=True, check=False
     ).stdout.strip()
-    header = {"commit": commit, "seed": outcome.seed, "seconds": seconds, "python": sys.version.split()[0]}
-    lines = [json.dumps(header), *map(line_of, outcome.workload.history.relevant)]
+    faults = tuple(Fault(round(when * 1e9), text) for when, text in outcome.story)
+    other = {"seconds": seconds, "python": sys.version.split()[0]}
+    header = Header(commit or None, outcome.seed, outcome.configuration, faults, other)
+    lines = [header_line(header), *map(line_of, outcome.workload.history.relevant)]
     path.write_text("\n".join(lines) + "\n")

@@ -54,6 +54,8 @@ class Outcome:
     counts: dict[str, int] = attrs.Factory(dict)
     """Of faults, and of the events in the coordinator's journal."""
     problems: list[str] = attrs.Factory(list)
+    configuration: dict[str, Any] = attrs.Factory(dict)
+    """What the seed has drawn, but for the faults."""
     story: list[tuple[float, str]] = attrs.Factory(list)
     workload: Workload | None = None
 
@@ -168,7 +170,8 @@ class _Run:
         self.workload = Workload(timeline, habits, self.invariants.answered)
         self.faults = Faults(self.cluster, self.workload)
         self.drawn = faults_of(seed, seconds) if faults is None else faults
-        self.result = Outcome(seed)
+        parts = {"cluster": shape, "clients": habits, "network": self.cluster.network.weather}
+        self.result = Outcome(seed, configuration={name: attrs.asdict(part) for name, part in parts.items()})
         timeline.tell(f"{shape}, {habits}")
 
     def outcome(self) -> Outcome:
