@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from twisted.logger import globalLogBeginner
 
-from twistedkv.simulation.coverage import BATCH_SEEDS_MIN, missing
+from twistedkv.simulation.coverage import BATCH_SEEDS_MIN, WANTED, missing
 from twistedkv.simulation.run import Outcome, simulate
 
 SLOWEST_TOLD = 5
@@ -117,6 +117,7 @@ class Totals:
         elif self.missing:
             yield f"COVERAGE: the batch has not seen: {'; '.join(not_seen)}"
         else:
-            yield f"coverage: not seen in so few seeds: {'; '.join(not_seen)}"
+            seen = len(WANTED) - len(not_seen)
+            yield f"coverage: {seen} of {len(WANTED)} things; {BATCH_SEEDS_MIN} seeds or more have to see all"
         if self.wrong:
             yield f"WRONG: {len(self.wrong)} seeds: {', '.join(map(str, self.wrong))}"

@@ -170,7 +170,7 @@ class _Run:
         self.workload = Workload(timeline, habits, self.invariants.answered)
         self.faults = Faults(self.cluster, self.workload)
         self.drawn = faults_of(seed, seconds) if faults is None else faults
-        parts = {"cluster": shape, "clients": habits, "network": self.cluster.network.weather}
+        parts: dict[str, Any] = {"cluster": shape, "clients": habits, "network": self.cluster.network.weather}
         self.result = Outcome(seed, configuration={name: attrs.asdict(part) for name, part in parts.items()})
         timeline.tell(f"{shape}, {habits}")
 
