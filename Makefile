@@ -8,9 +8,10 @@ BASE_DIR ?= .cluster
 ARGS ?=
 SEEDS ?= 100
 JOBS ?= 2
+SECONDS_EACH ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint format bench matrix acceptance simulate mutants clean help
+.PHONY: run test lint format bench matrix faults acceptance simulate mutants torture fuzz clean help
 
 run: $(READY) ## start a local cluster in the foreground (more options: make run ARGS="--servers 5 --copies 3")
 	@exec $(BIN)/twistd -n --pidfile= twistedkv cluster --base-dir $(BASE_DIR) $(ARGS)
@@ -33,6 +34,9 @@ bench: $(READY) ## measure replicated PUT/s and GET/s on a throw-away cluster
 matrix: $(READY) ## kill and freeze each process at each step of a recovery, and print the table
 	@$(BIN)/python -m tests.acceptance.matrix $(ARGS)
 
+faults: $(READY) ## faults on real processes, the histories checked (some of them: make faults ARGS="kill-primary")
+	@$(BIN)/python -m tests.faults $(ARGS)
+
 acceptance: $(READY) ## what the system is asked to withstand, on real processes and real input (about fifteen minutes)
 	@failed=0; for script in workload packages daemons switching without_coordinator; do \
 	    $(BIN)/python -m tests.acceptance.$$script || failed=1; done; exit $$failed
@@ -43,8 +47,16 @@ mutants: $(READY) ## take out one rule of the protocol at a time: the tests must
 simulate: $(READY) ## run the whole cluster on simulated time, with faults: make simulate SEEDS=500
 	@$(BIN)/twistedkv simulate --seeds $(SEEDS) --jobs $(JOBS) --twice 20 --quiet $(ARGS)
 
+torture: $(READY) ## kill and freeze a throw-away cluster under load for 30 s (longer: make torture ARGS="--seconds 300")
+	@$(BIN)/twistedkv torture --seconds 30 $(ARGS)
+
+fuzz: $(READY) ## look for bytes that a decoder cannot take, for a minute each (longer: make fuzz SECONDS_EACH=1800)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check \
+	    --no-input --config-settings editable_mode=compat -e '.[fuzz]' </dev/null
+	@$(BIN)/python -m tests.fuzz.target --seconds $(SECONDS_EACH) $(ARGS)
+
 clean: ## remove what can be made again (the virtual environment too, the data in .cluster not)
-	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
 	@rm -f twisted/plugins/dropin.cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

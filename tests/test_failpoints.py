@@ -8,21 +8,28 @@ import signal
 import pytest
 
 from twistedkv.errors import ConfigurationError
-from twistedkv.failpoints import Failpoint, Failpoints, parse
+from twistedkv.failpoints import DURABLE_NAMES, EXIT_CODE, Failpoint, Failpoints, parse
 
 
 def test_a_point_is_parsed() -> None:
     assert parse("recovery.promoted:kill:S_b") == Failpoint("recovery.promoted", "kill", "S_b", 1)
     assert parse("recovery.filled:freeze:S_aa:3") == Failpoint("recovery.filled", "freeze", "S_aa", 3)
+    assert parse("mapstore.before_apply") == Failpoint("mapstore.before_apply", "", "", 1)
+    assert parse("mapstore.after_apply:7") == Failpoint("mapstore.after_apply", "", "", 7)
 
 
 @pytest.mark.parametrize(
     "text", ["", "recovery.promoted", "recovery.promoted:kill", "x:kill:S_a", "recovery.sealed:stop:S_a",
-             "recovery.sealed:kill:S_z", "recovery.sealed:kill:S_a:x"],
+             "recovery.sealed:kill:S_z", "recovery.sealed:kill:S_a:x", "mapstore.apply:1"],
 )  # fmt: skip
 def test_what_is_none_is_refused_with_what_is_allowed(text: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"TWISTEDKV_FAIL: expected name:action:target"):
+    with pytest.raises(ConfigurationError, match=r"TWISTEDKV_FAIL: expected name:action:target.*mapstore.before_apply"):
         parse(text)
+
+
+def test_a_durable_step_takes_a_count_and_nothing_else() -> None:
+    with pytest.raises(ConfigurationError, match=r"expected mapstore.after_apply\[:count\], got"):
+        parse("mapstore.after_apply:kill:S_b")
 
 
 def test_without_the_variable_nothing_is_armed() -> None:
@@ -60,3 +67,25 @@ def test_a_process_that_is_gone_does_not_count() -> None:
     points = Failpoints(parse("recovery.sealed:kill:S_a"), kill)
     assert points.passed("recovery.sealed", {"S_a": 5}) is None
     assert points.armed
+
+
+@pytest.mark.parametrize("name", DURABLE_NAMES)
+def test_the_process_that_passes_a_durable_step_that_often_ends_at_once(name: str) -> None:
+    ended: list[int] = []
+    points = Failpoints(parse(f"{name}:3"), end=ended.append)
+    assert points.durable
+    for _ in range(2):
+        points.passed_durable(name)
+        points.passed_durable("another.step")
+    assert ended == []
+    points.passed_durable(name)
+    assert ended == [EXIT_CODE]
+    assert points.passed("recovery.sealed", {"S_a": 5}) is None
+
+
+def test_other_points_end_no_process_at_a_durable_step() -> None:
+    ended: list[int] = []
+    for points in (Failpoints(end=ended.append), Failpoints(parse("recovery.sealed:kill:S_a"), end=ended.append)):
+        assert not points.durable
+        points.passed_durable("mapstore.after_apply")
+    assert ended == []

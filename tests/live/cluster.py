@@ -153,10 +153,14 @@ class Daemons:
         """Wait until no process of this test is alive."""
         wait_for("no process is left", lambda: not self.left(), seconds)
 
+    def node(self, name: str) -> list[str]:
+        """What the command of this daemon begins with, to be run elsewhere than here."""
+        return []
+
     def start(self, name: str, *arguments: object, environment: Mapping[str, str] | None = None) -> Daemon:
         """`twistd -n twistedkv ARGUMENTS`, with its output in `NAME.log`."""
         output = self.directory / f"{name}.log"
-        command = [str(BIN / "twistd"), "-n", "--pidfile=", "twistedkv", *map(str, arguments)]
+        command = [*self.node(name), str(BIN / "twistd"), "-n", "--pidfile=", "twistedkv", *map(str, arguments)]
         with output.open("ab") as log:
             process = subprocess.Popen(
                 command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -356,3 +357,23 @@ def test_silence_ends_a_chain() -> None:
     failed: Deferred[Any] = Deferred()
     silence(failed)
     failed.errback(Failure(ValueError()))
+
+
+def test_the_kernel_is_told_when_to_give_a_silent_connection_up() -> None:
+    class _Handle:
+        options: list[tuple[int, int, int]] = []  # noqa: RUF012
+
+        def setsockopt(self, *option: int) -> None:
+            self.options.append(option)  # type: ignore[arg-type]
+
+    network = MemoryNetwork()
+    connection = Connection(network)
+    network.connection(connection, Raw())
+    connection.limit_unacknowledged(1.0)  # a transport without a socket
+    connection.transport.getHandle = _Handle
+    connection.limit_unacknowledged(1.0)
+    assert _Handle.options == [(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000)]
+    connection.abort()
+    connection.limit_unacknowledged(2.0)
+    assert len(_Handle.options) == 1
+    network.settle()

@@ -77,6 +77,16 @@ def test_what_is_acknowledged_is_on_every_copy(daemons: Daemons) -> None:
     assert {key: found.value for key, found in daemons.result(client.mget(pairs)).items()} == pairs
 
 
+def test_a_server_does_not_rely_on_a_connection_on_which_it_counts_as_failed(
+    daemons: Daemons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float] = []
+    monkeypatch.setattr(Connection, "limit_unacknowledged", lambda self, seconds: limits.append(seconds))
+    daemons.start_server(4)
+    daemons.until(lambda: daemons.servers[4].core is not None)
+    assert limits == [pytest.approx(1.0)]
+
+
 def test_it_does_not_matter_how_the_bytes_are_cut() -> None:
     daemons = Daemons(pieces=random_pieces(1, 200))
     client = daemons.client()

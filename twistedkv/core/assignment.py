@@ -49,9 +49,10 @@ def form(state: CoordinatorState, now: float) -> None:
 
 def replace(state: CoordinatorState, server_id: int, now: float) -> None:
     """A preferred server is gone: its places go to a standby, or after a while to the survivors."""
-    successor = state.successors.get(server_id)
-    if successor is None or not state.ready_for_copies(successor):
-        successor = _activate_standby(state, server_id, now)
+    holder = _holder_of_place(state, server_id)
+    successor = _activate_standby(state, holder, now) if _gone(state, holder) else holder
+    if successor is not None and not state.ready_for_copies(successor):
+        return  # its connection has broken: it comes back, or will have failed in a moment
     preferred = {c.shard: c.preferred for c in state.shards.values()}
     if successor is not None:
         changes = {
@@ -72,6 +73,23 @@ def replace(state: CoordinatorState, server_id: int, now: float) -> None:
         if any(_may_change(state, state.shards[shard]) for shard in changes):
             state.event("server.replaced", f"the survivors take over from server {server_id}", now, server=server_id)
     _prefer(state, changes, now)
+
+
+def _holder_of_place(state: CoordinatorState, server_id: int) -> int:
+    """Who has the place of a server that is gone: the last of those who took it one after the other, or nobody yet."""
+    passed = {server_id}
+    holder = server_id
+    while (successor := state.successors.get(holder)) is not None and successor not in passed:
+        passed.add(successor)
+        holder = successor
+        if not _gone(state, holder):
+            break
+    return holder
+
+
+def _gone(state: CoordinatorState, server_id: int) -> bool:
+    server = state.servers.get(server_id)
+    return server is None or server.state in (ServerState.FAILED, ServerState.LEAVING)
 
 
 def _activate_standby(state: CoordinatorState, server_id: int, now: float) -> int | None:

@@ -11,6 +11,7 @@ that connects and says nothing (HELLO_SECONDS_MAX), `loseConnection` that waits 
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -106,6 +107,17 @@ class Connection(TwistedProtocol):
         """Send whole frames that are encoded already."""
         if not self.closed:
             self.transport.write(data)
+
+    def limit_unacknowledged(self, seconds: float) -> None:
+        """Have the kernel end the connection when for so long nothing of what was sent has been acknowledged.
+
+        Without that, what was sent into a cut is sent again at intervals that double, for a quarter of an hour: after a
+        cut of t seconds it can take t more until the connection is of use again. Where there is no such option,
+        nothing is done. Not for connections whose other side may stop reading.
+        """
+        handle = getattr(self.transport, "getHandle", None)
+        if handle is not None and not self.closed and hasattr(socket, "TCP_USER_TIMEOUT"):
+            handle().setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, round(seconds * 1000)))
 
     def close(self) -> None:
         """Send what is buffered, then close; abort if that takes longer than DRAIN_SECONDS."""

@@ -39,7 +39,7 @@ from twistedkv.net.framed import logged
 from twistedkv.service.admin import AdminCommands, coordinator_json
 from twistedkv.service.config import CoordinatorOptions
 from twistedkv.service.connections import Connections
-from twistedkv.service.passing import pass_failpoints
+from twistedkv.service.passing import pass_failpoints, passing_store
 from twistedkv.service.processes import Processes
 from twistedkv.service.ready import write_ready_file
 from twistedkv.service.spawner import LOOPBACK, Spawner
@@ -74,6 +74,8 @@ class CoordinatorService(MultiService):
         self.port = options.port
         self._open_store = open_store or (lambda: SqliteMapStore(options.base_dir / STORE_NAME))
         self._failpoints = Failpoints.from_environment() if failpoints is None else failpoints
+        if self._failpoints.durable:
+            self._open_store = passing_store(self._open_store, self._failpoints)
         self._processes = processes
         self._wall = wall
         self.commands = AdminCommands(self)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
 from twistedkv.clustermap import ServerState
 from twistedkv.core.coordinator import CoordinatorState
 from twistedkv.core.operations import Event, Kind
-from twistedkv.core.steps import Step
+from twistedkv.core.steps import Change, Saved, Step
 from twistedkv.failpoints import Failpoints
+from twistedkv.mapstore.interface import JOURNAL_PAGE, MapStore, SpawnedProcess
 
 _POINTS = {
     ("server.failed", "before"): "recovery.detected",
@@ -85,3 +89,55 @@ def _holder(state: CoordinatorState, shards: list[int], taken: set[int]) -> int:
                 if member.server_id not in taken and state.live(member):
                     return member.server_id
     return 0
+
+
+def passing_store(open_store: Callable[[], MapStore], failpoints: Failpoints) -> Callable[[], MapStore]:
+    """Open the store so that each of its durable steps passes two failpoints, one before it and one after."""
+
+    def opened() -> MapStore:
+        with _around(failpoints, "open"):
+            store = open_store()
+        return _PassingMapStore(store, failpoints)
+
+    return opened
+
+
+@contextmanager
+def _around(failpoints: Failpoints, step: str) -> Iterator[None]:
+    failpoints.passed_durable(f"mapstore.before_{step}")
+    yield
+    failpoints.passed_durable(f"mapstore.after_{step}")
+
+
+class _PassingMapStore:
+    """See `mapstore.interface.MapStore`."""
+
+    def __init__(self, store: MapStore, failpoints: Failpoints) -> None:
+        self._store = store
+        self._failpoints = failpoints
+        self.identity = store.identity
+        self.generation = store.generation
+        self.load: Callable[[], Saved] = store.load
+        self.stopped_in_order: Callable[[], bool] = store.stopped_in_order
+        self.heartbeat_ms: Callable[[], int] = store.heartbeat_ms
+        self.processes: Callable[[], list[SpawnedProcess]] = store.processes
+        self.close: Callable[[], None] = store.close
+
+    def journal(self, after: int, limit: int = JOURNAL_PAGE) -> list[Event]:
+        return self._store.journal(after, limit)
+
+    def apply(self, change: Change) -> None:
+        with _around(self._failpoints, "apply"):
+            self._store.apply(change)
+
+    def set_stopped_in_order(self, stopped: bool) -> None:
+        with _around(self._failpoints, "note"):
+            self._store.set_stopped_in_order(stopped)
+
+    def set_heartbeat_ms(self, milliseconds: int) -> None:
+        with _around(self._failpoints, "note"):
+            self._store.set_heartbeat_ms(milliseconds)
+
+    def record_processes(self, processes: Iterable[SpawnedProcess]) -> None:
+        with _around(self._failpoints, "note"):
+            self._store.record_processes(processes)

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from twistedkv.core.handshake import make_hello
 from twistedkv.errors import Status
-from twistedkv.limits import BACKOFF_SECONDS_MAX
+from twistedkv.limits import BACKOFF_SECONDS_MAX, MISSED_BEATS
 from twistedkv.messages.client import MapUpdate, Result
 from twistedkv.messages.coordinator import (
     DumpPrimary,
@@ -169,12 +169,18 @@ class Registration:
         )
         self._call(started, _ANSWER_SECONDS).addCallbacks(self._registered, self._not_registered, (connection,))
 
-    def _registered(self, reply: StartedReply, connection: Connection) -> None:
+    def _registered(self, reply: StartedReply | Result, connection: Connection) -> None:
+        if not isinstance(reply, StartedReply) or (reply.status == Status.SUCCESS and not reply.heartbeat_ms):
+            log.warn("the coordinator's answer makes no sense: {reply}; connection closed", reply=reply)
+            connection.abort()
+            return
         if reply.status != Status.SUCCESS:
             log.error("the coordinator refuses this server: {text}", text=reply.text)
             self.server.end()
             return
-        self.server.registered(reply.server_id, reply.heartbeat_ms / 1000)
+        heartbeat = reply.heartbeat_ms / 1000
+        connection.limit_unacknowledged(MISSED_BEATS * heartbeat)  # by then we count as failed: dial again
+        self.server.registered(reply.server_id, heartbeat)
 
     def _not_registered(self, failure: Failure) -> None:
         log.warn("could not register: {error}", error=failure.getErrorMessage())
