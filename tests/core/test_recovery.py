@@ -10,6 +10,7 @@ from twistedkv.clustermap import Configuration, Member, ServerState
 from twistedkv.core import commands
 from twistedkv.core.coordinator import EpochConflict
 from twistedkv.core.operations import Kind, Phase
+from twistedkv.core.steps import Patience
 from twistedkv.errors import InvalidRequest
 from twistedkv.messages.coordinator import (
     Relinquished,
@@ -367,6 +368,14 @@ def test_a_fill_that_fails_is_tried_again_later() -> None:
     assert world.configuration(c.shard).learners == ()
     world.settle(2)
     assert len(world.configuration(c.shard).members) == 2
+
+
+def test_a_fill_that_has_failed_many_times_is_tried_again_within_seconds() -> None:
+    """Nobody is told when the cut link that made it fail is healed."""
+    patience = Patience()
+    for _ in range(20):
+        patience.failed(100.0, 5 * H)
+    assert patience.not_before - 100.0 <= 20 * H
 
 
 def test_a_fill_that_the_primary_does_not_speak_of_is_asked_for_again() -> None:

@@ -141,6 +141,9 @@ class Patience:
     failures: int = 0
 
     def failed(self, now: float, seconds: float) -> None:
-        """Wait `seconds`, doubled with each further failure up to 32 times, before the next attempt."""
-        self.not_before = now + seconds * 2 ** min(self.failures, 5)
+        """Wait `seconds`, twice and then four times as long with further failures, before the next attempt.
+
+        Not longer: a cut link between two servers fails attempt after attempt, and when it is healed nobody is told.
+        """
+        self.not_before = now + seconds * 2 ** min(self.failures, 2)
         self.failures += 1
