@@ -11,7 +11,7 @@ JOBS ?= 2
 SECONDS_EACH ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint format bench matrix faults acceptance simulate mutants torture fuzz clean help
+.PHONY: run test lint format bench matrix faults acceptance simulate tools mutants torture fuzz clean help
 
 run: $(READY) ## start a local cluster in the foreground (more options: make run ARGS="--servers 5 --copies 3")
 	@exec $(BIN)/twistd -n --pidfile= twistedkv cluster --base-dir $(BASE_DIR) $(ARGS)
@@ -40,6 +40,11 @@ faults: $(READY) ## faults on real processes, the histories checked (some of the
 acceptance: $(READY) ## what the system is asked to withstand, on real processes and real input (about fifteen minutes)
 	@failed=0; for script in workload packages daemons switching without_coordinator; do \
 	    $(BIN)/python -m tests.acceptance.$$script || failed=1; done; exit $$failed
+
+tools: ## install what some tests need of the system, where it is missing (Debian, as root)
+	@missing=""; command -v nft >/dev/null || [ -x /usr/sbin/nft ] || missing="$$missing nftables"; \
+	    command -v ip >/dev/null || [ -x /sbin/ip ] || missing="$$missing iproute2"; \
+	    [ -z "$$missing" ] || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
 
 mutants: $(READY) ## take out one rule of the protocol at a time: the tests must notice (make mutants ARGS="--search 300")
 	@$(BIN)/python -m tests.mutants $(ARGS)
