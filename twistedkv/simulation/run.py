@@ -29,7 +29,7 @@ HEAL_SECONDS_MAX = 60.0
 END_SECONDS_MAX = 30.0
 FORM_SECONDS_MAX = 30.0
 DEFAULT_SECONDS = 20.0
-OPERATIONS_A_SECOND = (50, 150, 400)
+OPERATIONS_A_SECOND = (60, 200, 500)
 """What all clients together would do if answers took no time: enough to have several under way at any fault, and few
 enough for the search."""
 
