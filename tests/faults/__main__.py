@@ -105,6 +105,7 @@ def play(scenario: Scenario, seed: int, keep: Path | None) -> Outcome:
             report.holds(False, "the scenario came to its end", traceback.format_exc())
         if report.failed or keep is not None:
             kept = keep or Path(tempfile.mkdtemp(prefix="twistedkv-faults-failed-"))
+            (directory / "kept").mkdir(exist_ok=True)  # nothing, if it failed before it began
             shutil.copytree(directory / "kept", kept / f"{scenario.name}-{seed}", dirs_exist_ok=True)
             report.measured(f"histories and logs are in {kept / f'{scenario.name}-{seed}'}")
     return Outcome(scenario, "FAIL" if report.failed else "ok", stage.figures, time.monotonic() - began)

@@ -113,6 +113,9 @@ class Network:
     ) -> None:
         with contextlib.suppress(AssertionError):
             self.heal()
+        for name in self._holders:
+            # A namespace that has ended is taken down by the kernel later: the next network may want the names before.
+            subprocess.run(["ip", "link", "delete", self._port(name)], capture_output=True, check=False)
         for holder in self._holders.values():
             assert holder.stdin is not None
             holder.stdin.close()
@@ -125,8 +128,7 @@ class Network:
         self._holders[name] = holder
         ours = os.readlink("/proc/self/ns/net")
         wait_for("a namespace", lambda: os.readlink(f"/proc/{holder.pid}/ns/net") != ours, 10)
-        address = self.addresses[name]
-        port = f"{BRIDGE}{address.rpartition('.')[2]}"
+        address, port = self.addresses[name], self._port(name)
         _run("ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(holder.pid))
         _run("ip", "link", "set", port, "master", BRIDGE, "up")
         for command in (
@@ -135,6 +137,10 @@ class Network:
             ["ip", "link", "set", "eth0", "up"],
         ):
             _run(*self.enter(name), *command)
+
+    def _port(self, name: str) -> str:
+        """The node's place at the bridge."""
+        return f"{BRIDGE}{self.addresses[name].rpartition('.')[2]}"
 
     def _forwards(self) -> bool:
         """Whether packets pass: what is sent before that is not sent again for a second."""
