@@ -33,6 +33,7 @@ ROOMS = {
     "failpoints": "service",
     "recording": "client",
     "simulation": "plugin",
+    "torture": "plugin",
     "client": "client",
     "blocking": "client",
     "cli": "plugin",

@@ -417,9 +417,9 @@ def test_the_one_that_is_to_lead_is_reported_as_such():
     desk = primary(A, learners=[B], preferred=[B.server_id, 1, 2])
     fill(desk, B)
     assert desk.told_of(UpdatedPrimary) == [UpdatedPrimary(0, 3, B)]
-    desk.ack(B, RefusedSection(0, Refusal.STORAGE, 3, 0))
+    desk.ack(B, RefusedSection(0, Refusal.NOT_A_MEMBER, 3, 0))
     desk.put(1)
-    desk.ack(B, RefusedSection(0, Refusal.STORAGE, 3, 0))
+    desk.ack(B, RefusedSection(0, Refusal.NOT_A_MEMBER, 3, 0))
     assert desk.told_of(UpdatePrimaryFailed)[0].learner == B
 
 

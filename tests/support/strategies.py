@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from twistedkv.limits import EPOCH_MAX, SHARDS_MAX, SLOTS
 from twistedkv.wire.fields import (
     Bytes,
     Enumerated,
@@ -20,11 +21,12 @@ from twistedkv.wire.fields import (
     Rest,
     Text,
 )
-from twistedkv.wire.shared import SERVER
+from twistedkv.wire.shared import CONFIGURATION, SERVER
 
 _TEXT_CHARACTERS = st.characters(exclude_categories=("Cs",))
 _BYTES_TRIED_MAX = 80
 _ITEMS_TRIED_MAX = 3
+_EPOCHS = st.integers(0, EPOCH_MAX)
 
 
 def of_field(field: Field) -> st.SearchStrategy[Any]:
@@ -60,7 +62,20 @@ def of_field(field: Field) -> st.SearchStrategy[Any]:
 
 def of_layout(layout: Layout[Any]) -> st.SearchStrategy[Any]:
     """Instances of the layout's class."""
+    if layout is CONFIGURATION:
+        return _configurations()
     return st.builds(layout.kind, **{name: of_field(field) for name, field in layout.fields})
+
+
+def _configurations() -> st.SearchStrategy[Any]:
+    """Configurations within the bounds that are not those of their fields."""
+    fields = {name: of_field(field) for name, field in CONFIGURATION.fields}
+    fields |= {"shard": st.integers(0, SHARDS_MAX - 1), "epoch": _EPOCHS, "birth": _EPOCHS}
+    slots = st.lists(st.integers(0, SLOTS - 1), min_size=2, max_size=2).map(sorted)
+    del fields["first_slot"], fields["last_slot"]
+    return st.builds(
+        lambda slots, **rest: CONFIGURATION.kind(first_slot=slots[0], last_slot=slots[1], **rest), slots, **fields
+    )
 
 
 def of_family(family: Family) -> st.SearchStrategy[Any]:

@@ -10,6 +10,8 @@ import click
 from twistedkv.limits import KEY_BYTES_MAX, VALUE_BYTES_MAX
 
 STANDARD_INPUT = "-"
+_DIGITS_MAX = 20
+"""Of the largest version. Python makes no number of more than 4300."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 hex_option = click.option("--hex", "is_hex", is_flag=True, help="Keys and values are given in hexadecimal.")
@@ -61,8 +63,8 @@ file_option = click.option(
 def server_id(text: str) -> int:
     """The number in `2` or `server_2`. Raises click.BadParameter."""
     digits = text.removeprefix("server_")
-    if not (digits.isascii() and digits.isdigit()):
-        raise click.BadParameter(f"{text!r} is not a server: write 2 or server_2.")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS_MAX):
+        raise click.BadParameter(f"{text[:40]!r} is not a server: write 2 or server_2.")
     return int(digits)
 
 
@@ -70,6 +72,6 @@ def expected_version(text: str) -> int:
     """The number of a version; 0 for `absent`. Raises click.BadParameter."""
     if text == "absent":
         return 0
-    if not (text.isascii() and text.isdigit() and int(text) < 1 << 64):
-        raise click.BadParameter(f"{text!r} is not a version as `get --json` prints it, nor absent.")
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX and int(text) < 1 << 64):
+        raise click.BadParameter(f"{text[:40]!r} is not a version as `get --json` prints it, nor absent.")
     return int(text)

@@ -28,7 +28,7 @@ def _parse_address(text: str) -> tuple[str, int]:
         host, port = text, str(DEFAULT_PORT)
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if not host or not (port.isascii() and port.isdigit() and len(port) <= 9 and 0 < int(port) < 65536):
         raise InvalidRequest(f"{text!r} is no address: expected HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}")
     return host, int(port)
 

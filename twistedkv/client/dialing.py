@@ -44,6 +44,11 @@ def _resolve(reactor: Any, host: str, port: int) -> Deferred[list[str]]:
     """The addresses of a name; fails with DNSLookupError when there are none."""
     addresses: list[str] = []
     resolved: Deferred[list[str]] = Deferred()
+    try:
+        host.encode("idna")
+    except UnicodeError:  # Twisted's resolver would log it and never say anything
+        resolved.errback(Failure(DNSLookupError(f"{host!r} cannot be a host's name")))
+        return resolved
 
     @implementer(IResolutionReceiver)
     class _Receiver:

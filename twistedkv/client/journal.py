@@ -46,19 +46,18 @@ def _encode(command: str, arguments: Mapping[str, Any]) -> tuple[int, bytes]:
 
 def _decode(command: str, reply: AdminReply | Result) -> dict[str, Any]:
     """The answer. Raises what the coordinator said."""
+    status = Status(reply.status) if reply.status in Status.__members__.values() else Status.SERVER_FAILURE
     if isinstance(reply, Result):
         text = reply.value.decode("utf-8", "replace")
-        raise NotDone(
-            f"{command!r} was refused: {text or Status(reply.status).name}; is this the coordinator's address?"
-        )
+        raise NotDone(f"{command!r} was refused: {text or status.name}; is this the coordinator's address?")
     try:
         answer = json.loads(reply.json) if reply.json else {}
-    except ValueError as wrong:
+    except (ValueError, RecursionError) as wrong:
         raise OperationError(f"the answer to {command!r} is no JSON") from wrong
     if reply.status != Status.SUCCESS:
         said = answer.get("error") if isinstance(answer, dict) else None
         error = OperationError(str(said or f"{command!r} failed"))
-        error.status = Status(reply.status) if reply.status in Status.__members__.values() else Status.SERVER_FAILURE
+        error.status = status
         raise error
     if not isinstance(answer, dict):
         raise OperationError(f"the answer to {command!r} is no JSON object")
@@ -75,6 +74,16 @@ async def admin(client: Rim, command: str, arguments: Mapping[str, Any], deadlin
             if command not in READ_ONLY:
                 text = f"{command!r} was given to the coordinator, and then {lost}; see `twistedkv status`"
                 raise OutcomeUnknown(text) from lost
+
+
+def _events(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """What an answer to `journal` holds. Raises OperationError."""
+    events = answer.get("events", [])
+    if not isinstance(events, list) or not all(
+        isinstance(event, dict) and isinstance(event.get("number", 0), int) for event in events
+    ):
+        raise OperationError("the answer to 'journal' holds no events")
+    return events
 
 
 def _give(client: Rim, message: tuple[int, bytes], deadline: float) -> Deferred[Any]:
@@ -117,14 +126,14 @@ class Following:
         if self._operation is None:
             return
         try:
-            events = _decode("journal", reply).get("events", [])
+            events = _events(_decode("journal", reply))
         except OperationError as error:
             self._fail(error)
             return
         for event in events:
             if self._operation is None:
                 return
-            self.after = max(self.after, int(event.get("number", 0)))
+            self.after = max(self.after, event.get("number", 0))
             try:
                 self._callback(event)
             except Exception:

@@ -46,9 +46,11 @@ from twistedkv.messages.client import MapUpdate
 from twistedkv.wire.client import (
     CONFIG_REQ,
     CONFIG_RESP,
+    DELETE,
     GET,
     INCR,
     RESULT,
+    SCAN,
     SCAN_PAGE,
     decode_response,
     decode_result,
@@ -68,6 +70,7 @@ FOLLOW = 1
 
 _RESULT_HEAD = Struct(">BQ")
 _RESULT_HEAD_BYTES = _RESULT_HEAD.size
+_DONE = bytes([Status.SUCCESS])
 _MISSING = Status.KEY_NOT_FOUND
 
 
@@ -174,11 +177,12 @@ class Router(Delivery):
                 continue
             lane = operation.lane
             try:
-                if message_type == RESULT:
+                kind = operation.kind
+                if message_type == RESULT and (kind != SCAN or body[:1] != _DONE):
                     status, version = unpack(body)
-                    if operation.kind == INCR and not status:
+                    if kind == INCR and not status:
                         total = int(body[_RESULT_HEAD_BYTES:])
-                elif message_type == SCAN_PAGE:
+                elif message_type == SCAN_PAGE and kind == SCAN:
                     page, status, version = decode_response(message_type, body), 0, 0
                 else:
                     raise ProtocolError(f"message type 0x{message_type:02x} is no answer to {operation}")
@@ -194,7 +198,6 @@ class Router(Delivery):
                 self.held -= 1
                 waiter = operation.waiter
                 if waiter is not None:
-                    kind = operation.kind
                     outcome: Any = version
                     if kind == GET:
                         outcome = Value(body[_RESULT_HEAD_BYTES:], version)
@@ -216,7 +219,7 @@ class Router(Delivery):
     def _refused(
         self, operation: Operation, lane: Lane, link: Link, status: int, version: int, text: bytes, now: float
     ) -> None:
-        if status == _MISSING:
+        if status == _MISSING and operation.kind in (GET, DELETE):
             lane.newest = max(lane.newest, version)
             self.drop(operation, None)
             return
@@ -240,7 +243,7 @@ class Router(Delivery):
         message_type, _, request_id, body = frame
         reply: Any
         try:
-            if message_type == CONFIG_RESP:
+            if message_type == CONFIG_RESP and (operation is None or operation.kind == CONFIG_REQ):
                 update = decode_response(message_type, body)
                 if isinstance(update, MapUpdate):
                     self.map_received(link, update.map, now, asked=operation is not None)

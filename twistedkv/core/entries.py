@@ -16,13 +16,17 @@ from collections.abc import Iterator
 from struct import Struct
 
 from twistedkv.errors import ProtocolError
-from twistedkv.limits import SLOTS
+from twistedkv.limits import KEY_BYTES_MAX, SLOTS, VALUE_BYTES_MAX
+from twistedkv.records import RECORD_HEAD_BYTES
 
 ENTRY_HEAD = Struct(">HHIBQQ16s")
 ENTRY_HEAD_BYTES = ENTRY_HEAD.size
 
 UPDATE = 0
 INCREMENT = 1
+
+RECORD_BYTES_MAX = RECORD_HEAD_BYTES + VALUE_BYTES_MAX
+_SUM_RECORD_BYTES_MAX = RECORD_HEAD_BYTES + len(str(-(2**63)))
 
 Entry = tuple[int, bytes, bytes, int, int, int, bytes]
 """(slot, key, record, kind, number, oldest, client id)."""
@@ -45,8 +49,12 @@ def decode_entries(entries: bytes, count: int) -> Iterator[Entry]:
         slot, key_bytes, record_bytes, kind, number, oldest, client = unpack(entries, offset)
         middle = start + key_bytes
         offset = middle + record_bytes
-        if offset > end or record_bytes < 9 or slot >= SLOTS:
-            raise ProtocolError("a log entry is cut short, or of a slot that does not exist")
+        if offset > end or not 0 < key_bytes <= KEY_BYTES_MAX or slot >= SLOTS:
+            raise ProtocolError("a log entry is cut short, of a slot that does not exist, or of no key that could be")
+        if not RECORD_HEAD_BYTES <= record_bytes <= RECORD_BYTES_MAX:
+            raise ProtocolError(f"a log entry's record of {record_bytes} bytes is cut short, or too long")
+        if kind and (kind != INCREMENT or record_bytes > _SUM_RECORD_BYTES_MAX):
+            raise ProtocolError("a log entry is of an unknown kind, or the sum of an INCR is no number")
         yield slot, entries[start:middle], entries[middle:offset], kind, number, oldest, client
     if offset != end:
         raise ProtocolError(f"{count} log entries were announced, {end - offset} bytes are left over")

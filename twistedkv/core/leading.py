@@ -201,14 +201,12 @@ class Leading:
             self._outbox.dirty[replica.shard] = None
             return
         follower.stalled = True
-        if refused.refusal is Refusal.STORAGE:
-            self._give_up(follower, "its store failed")
-        elif follower.learner and follower.counted:
+        if follower.learner and follower.counted:
             self._give_up(follower, "it no longer has what it was given")
         elif follower.learner:
             self._restart_fill(follower)
         elif refused.refusal is Refusal.GAP:
-            follower.sent = refused.last
+            follower.sent = min(refused.last, replica.sequence)
         else:
             follower.sent = max(follower.acked, replica.log.trimmed)
 

@@ -15,10 +15,11 @@ from collections import deque
 from collections.abc import Iterator
 from struct import Struct, error
 
+from twistedkv.core.entries import RECORD_BYTES_MAX
 from twistedkv.core.progress import Follower
 from twistedkv.core.replica import Replica
 from twistedkv.errors import ProtocolError
-from twistedkv.limits import FILL_CHUNK_BYTES, FILL_WINDOW_CHUNKS, SLOTS
+from twistedkv.limits import FILL_CHUNK_BYTES, FILL_WINDOW_CHUNKS, KEY_BYTES_MAX, SLOTS
 from twistedkv.messages.coordinator import FillReport, ReplicaRole
 from twistedkv.messages.peer import FillAck, FillChunk, FillEnd, FillSessions
 from twistedkv.records import RECORD_HEAD_BYTES, is_tombstone
@@ -159,8 +160,10 @@ def _store_records(replica: Replica, chunk: FillChunk) -> None:
             start = offset + _RECORD_HEAD_BYTES
             middle = start + key_bytes
             offset = middle + record_bytes
-            if offset > len(records) or record_bytes < RECORD_HEAD_BYTES or slot >= SLOTS:
-                raise ProtocolError("a fill chunk's record is cut short, or of a slot that does not exist")
+            if offset > len(records) or not 0 < key_bytes <= KEY_BYTES_MAX or slot >= SLOTS:
+                raise ProtocolError("a fill chunk's record is cut short, of a slot that does not exist, or of no key")
+            if not RECORD_HEAD_BYTES <= record_bytes <= RECORD_BYTES_MAX:
+                raise ProtocolError(f"a fill chunk's record of {record_bytes} bytes is cut short, or too long")
             put_newer(slot, records[start:middle], records[middle:offset])
     except error as wrong:
         raise ProtocolError("a fill chunk is cut short") from wrong

@@ -19,8 +19,6 @@ class Refusal(IntEnum):
     """The section does not continue the log; `last` is where it ends here."""
     NOT_A_MEMBER = 3
     """This server has no copy in that epoch, or has not heard of the configuration yet."""
-    STORAGE = 4
-    """The store failed."""
 
 
 @attrs.define

@@ -14,6 +14,7 @@ from twistedkv.core.planner import Planner
 from twistedkv.core.steps import Step
 from twistedkv.errors import InvalidRequest, Status
 from twistedkv.mapstore.interface import JOURNAL_PAGE
+from twistedkv.messages.client import Result
 from twistedkv.messages.coordinator import DumpPrimary, DumpSecondary
 from twistedkv.net.coordinator import ClientSession
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from twistedkv.service.coordinator import CoordinatorService
 
 DUMP_SECONDS = 60.0
+_EVENT_NUMBER_MAX = (1 << 63) - 1
+"""Larger numbers are none to SQLite."""
+_DIGITS_MAX = 9
 
 
 class AdminCommands:
@@ -82,7 +86,7 @@ class AdminCommands:
 
     def _journal(self, session: ClientSession, request_id: int, command: dict[str, Any]) -> None:
         after = command.get("after", 0)
-        if not isinstance(after, int) or isinstance(after, bool) or after < 0:
+        if not isinstance(after, int) or isinstance(after, bool) or not 0 <= after <= _EVENT_NUMBER_MAX:
             raise InvalidRequest(f"after: expected the number of an event, got {after!r}")
         store = self._coordinator.store
         events = store.journal(after)
@@ -144,6 +148,8 @@ class AdminCommands:
             for success, result in results:
                 if not success:
                     errors.append(result.getErrorMessage())
+                elif not isinstance(result, Result):
+                    errors.append(f"a dump was answered with {type(result).__name__}")
                 elif result.status != Status.SUCCESS:
                     errors.append(result.value.decode("utf-8", "replace"))
                 else:
@@ -173,10 +179,10 @@ class AdminCommands:
 
 def _number(command: dict[str, Any], name: str) -> int:
     value = command.get(name)
-    if isinstance(value, str) and value.isdigit():
+    if isinstance(value, str) and value.isdecimal() and len(value) <= _DIGITS_MAX:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise InvalidRequest(f"{name}: expected a number, got {value!r}")
+        raise InvalidRequest(f"{name}: expected a number, got {value!r:.100}")
     return value
 
 

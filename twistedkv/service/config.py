@@ -146,8 +146,11 @@ def _boolean(value: Any) -> bool:
 
 
 def _path(value: Any) -> Path:
-    if isinstance(value, str) and value and "\0" not in value:
-        return Path(value).expanduser()
+    try:
+        if isinstance(value, str) and value and "\0" not in value:
+            return Path(value).expanduser()
+    except RuntimeError:  # of a user who has no home
+        pass
     raise ValueError("a path")
 
 
@@ -231,7 +234,7 @@ def read_file(path: Path, knobs: tuple[Knob, ...]) -> dict[str, Any]:
             table = tomllib.load(file)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also what is UTF-8 no more, a number too long, or nested too deep
         raise ConfigurationError(f"{path}: is not valid TOML: {error}") from error
     by_name = {knob.name: knob for knob in knobs}
     values = {}

@@ -101,6 +101,8 @@ def decode_replicate(body: bytes) -> Replicate:
     """The REPLICATE whose body this is. Raises ProtocolError when bytes are missing or left over."""
     try:
         number, count = _REPLICATE_HEAD.unpack_from(body)
+        if count > SHARDS_MAX:
+            raise ProtocolError(f"Replicate: at most {SHARDS_MAX} sections are allowed, {count} were announced")
         offset = _REPLICATE_HEAD.size
         sections = []
         for _ in range(count):

@@ -4,12 +4,15 @@ from types import MappingProxyType
 from typing import Any
 
 from twistedkv.clustermap import STORE_ID_BYTES, ClusterMap, Configuration, Member, Server, ServerState
+from twistedkv.errors import ProtocolError
 from twistedkv.limits import (
     CLUSTER_NAME_BYTES_MAX,
     COPIES_MAX,
+    EPOCH_MAX,
     HOST_BYTES_MAX,
     SERVERS_MAX,
     SHARDS_MAX,
+    SLOTS,
     TEXT_BYTES_MAX,
 )
 from twistedkv.messages.hello import Hello, HelloReply, Role
@@ -59,7 +62,13 @@ SERVER = Layout(
 def _make_configuration(**fields: Any) -> Configuration:
     for name in ("secondaries", "learners", "preferred"):
         fields[name] = tuple(fields[name])
-    return Configuration(**fields)
+    made = Configuration(**fields)
+    # Slots are places in a store, and the epoch is a part of every version that is made in it.
+    if made.shard >= SHARDS_MAX or not made.first_slot <= made.last_slot < SLOTS:
+        raise ProtocolError(f"Configuration: shard {made.shard}, slots {made.first_slot} to {made.last_slot} cannot be")
+    if max(made.epoch, made.birth) > EPOCH_MAX:
+        raise ProtocolError(f"Configuration: an epoch is at most {EPOCH_MAX}")
+    return made
 
 
 _make_configuration.__name__ = "Configuration"

@@ -1,0 +1,139 @@
+"""What peer messages carry: log entries, streamed records, and the table of executed writes."""
+
+from __future__ import annotations
+
+import contextlib
+
+from tests.support.servers import ME, SMALL, A, B, Desk, configuration, entry, small_keys
+from tests.wire.examples import LOG_ENTRY, SESSIONS, STREAMED_RECORD
+from twistedkv.core.dedup import DedupTable
+from twistedkv.core.entries import INCREMENT, decode_entries, encode_entry
+from twistedkv.errors import ProtocolError
+from twistedkv.limits import SLOTS
+from twistedkv.messages.client import Scan, ScanPage
+from twistedkv.messages.peer import BeginFill, FillChunk, FillEnd, FillSessions
+from twistedkv.records import make_record, version_of
+from twistedkv.slots import slot_of
+
+
+def check_entries(data: bytes) -> None:
+    """The first byte is the count that is announced, the rest the entries."""
+    count, packed = (data[0] if data else 0), data[1:]
+    try:
+        entries = list(decode_entries(packed, count))
+    except ProtocolError:
+        return
+    assert len(entries) == count
+    assert b"".join(encode_entry(*found) for found in entries) == packed
+
+
+def entries_seeds() -> list[bytes]:
+    """No entry, one, and some of each kind."""
+    some = [
+        entry(version_of(3, 1), b"key", b"value", 1),
+        entry(version_of(3, 2), b"gone", None, 2),
+        entry(version_of(3, 3), b"sum", b"-17", 3, kind=INCREMENT),
+    ]
+    return [b"\x00", b"\x01" + LOG_ENTRY, b"\x03" + b"".join(some)]
+
+
+def check_sessions(data: bytes) -> None:
+    """What a table has learnt it says in the same words, and learns nothing from hearing them again."""
+    table = DedupTable()
+    with contextlib.suppress(ProtocolError):
+        table.merge(data)
+    pieces = list(table.pack(64))
+    other = DedupTable()
+    for piece in pieces:
+        other.merge(piece)
+    assert list(other.pack(64)) == pieces
+    for piece in pieces:
+        table.merge(piece)
+    assert list(table.pack(64)) == pieces
+
+
+def sessions_seeds() -> list[bytes]:
+    """An empty table, a client, several clients with results of each kind."""
+    table = DedupTable()
+    for number in range(1, 4):
+        table.remember(bytes([number]) * 16, number, 1, number, version_of(2, number))
+        table.remember(b"c" * 16, number, 1, number + 3, (version_of(2, number + 3), b"%d" % number))
+    return [bytes(8), SESSIONS, b"".join(table.pack(1 << 20))]
+
+
+def check_fill(data: bytes) -> None:
+    """The first byte chooses the message, the second is the count that is announced.
+
+    A learner that has received anything at all goes on: it can be read, reported and filled again.
+    """
+    which, count, packed = (data[0] if data else 0), (data[1] if len(data) > 1 else 0), data[2:]
+    desk = Desk()
+    rest = configuration(1, B, shard=1, slots=(SMALL, SLOTS - 1))
+    desk.adopt(configuration(3, A, (B,), (ME,), birth=1, slots=(0, SMALL - 1)), rest)
+    desk.core.begin_fill(BeginFill(0, 3, 7, version_of(2, 5)))
+    message = [
+        FillChunk(0, 7, 1, count, packed),
+        FillSessions(0, 7, 1, packed),
+        FillEnd(0, 7, 1),
+    ][which % 3]
+    try:
+        ack = desk.core.fill_received(message)
+    except ProtocolError:
+        pass
+    else:
+        assert not ack.refused
+    desk.adopt(configuration(4, A, (B, ME), birth=1, slots=(0, SMALL - 1)))
+    desk.adopt(configuration(5, ME, (), birth=1, slots=(0, SMALL - 1), released=True))
+    for key in small_keys(2):
+        assert desk.answer(desk.put(1, key)) is not None
+    assert isinstance(desk.answer(desk.ask(Scan(0, b"", 10, b"", True))), ScanPage)
+    assert list(desk.replica.dedup.pack(1 << 20))
+    desk.flush()
+
+
+def fill_seeds() -> list[bytes]:
+    """A chunk with one record, a piece of the table, the end."""
+    record = make_record(version_of(2, 1), 0, b"value")
+    packed = [
+        slot_of(key).to_bytes(2, "big") + len(key).to_bytes(2, "big") + len(record).to_bytes(4, "big") + key + record
+        for key in small_keys(2)
+    ]
+    return [b"\x00\x01" + STREAMED_RECORD, b"\x00\x02" + b"".join(packed), b"\x01\x00" + SESSIONS, b"\x02\x00"]
+
+
+# Forms with many parts, for what decoding costs.
+
+
+def packed_entries(count: int) -> bytes:
+    """So many log entries."""
+    return b"".join(entry(version_of(3, n), b"k", b"v", n) for n in range(1, count + 1))
+
+
+def packed_records(count: int) -> bytes:
+    """So many records as they are streamed, of different keys."""
+    record = make_record(version_of(2, 1), 0, b"v")
+    head = bytes(3) + b"\x04" + len(record).to_bytes(4, "big")
+    return b"".join(head + n.to_bytes(4, "big") + record for n in range(count))
+
+
+def stored(packed: bytes, count: int) -> None:
+    """Have a learner store them."""
+    desk = Desk()
+    desk.adopt(configuration(3, A, (), (ME,), birth=1, slots=(0, SMALL - 1)))
+    desk.core.begin_fill(BeginFill(0, 3, 7, 0))
+    assert not desk.core.fill_received(FillChunk(0, 7, 1, count, packed)).refused
+
+
+def packed_sessions(count: int, clients: int = 0) -> bytes:
+    """So many sessions with a result each, of so many clients (0: each its own)."""
+    parts = [bytes(8)]
+    for n in range(1, count + 1):
+        client = (n % clients if clients else n).to_bytes(16, "big")
+        head = (1).to_bytes(8, "big") + n.to_bytes(8, "big") + (1).to_bytes(4, "big")
+        parts.append(client + head + n.to_bytes(8, "big") + version_of(2, n).to_bytes(8, "big") + b"\x00")
+    return b"".join(parts)
+
+
+def merged(packed: bytes) -> None:
+    """Have a table learn them."""
+    DedupTable().merge(packed)
