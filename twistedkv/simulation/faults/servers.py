@@ -61,7 +61,7 @@ class ServerFaults:
         return True
 
     def fail_storage(self, chance: random.Random, seconds: float) -> bool:
-        """The next thing that is stored there is not."""
+        """The next thing that is stored there is not, unless by then the copies of that server are needed."""
         process = self._scene.victim(chance, seconds)
         if process is None:
             return False
@@ -71,7 +71,8 @@ class ServerFaults:
         return True
 
     def _storage_fault(self, server_id: int) -> bool:
-        return not self._scene.over and server_id in self._scene.unstorable
+        scene = self._scene
+        return not scene.over and server_id in scene.unstorable and scene.expendable(server_id)
 
     # Starting again.
 
