@@ -28,6 +28,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_older_is_looked_at() -> Iterator[None]:
+    """The same for what the tests of a module leave behind, so that it costs the following ones nothing."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 class LoggedErrors:
     """Errors that reached the log during a test. A test that provokes one takes it out with `flush`."""
 

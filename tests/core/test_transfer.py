@@ -7,7 +7,7 @@ from struct import Struct
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.servers import A, B, Desk, Pair, configuration, member, primary, recoded, section, small_keys
@@ -71,6 +71,7 @@ STEPS = st.lists(
 )
 
 
+@example({}, [("put", TAG + b"0", b""), ("peer lost", None, None)], 1)  # acknowledged up to 0 is not unheard of
 @given(st.dictionaries(KEYS, st.binary(max_size=30)), STEPS, st.integers(1, 4))
 def test_the_learner_equals_the_source(before, steps, chunk_bytes):
     """With writes, deletions and lost connections of both kinds, at any place, in chunks of a record or two."""

@@ -217,8 +217,8 @@ class Leading:
         follower.stalled = False
         if follower.learner and not follower.joined:
             self._restart_fill(follower)
-        elif not follower.acked:
-            follower.sent = replica.commit
+        elif not follower.acked and not follower.learner:
+            follower.sent = replica.commit  # of a learner it is known that it began with nothing
         self._outbox.dirty[replica.shard] = None
 
     # Filling a learner.
