@@ -46,8 +46,7 @@ class Links:
     def __init__(self, server: ServerService) -> None:
         self._server = server
         self._peers: dict[Member, PeerSender] = {}
-        self._fills: dict[int, FillSender] = {}
-        """By fill number, which is unique on a server for as long as it lives."""
+        self._fills: dict[FillSource, FillSender] = {}
         self._attempts: dict[Hashable, _Attempt] = {}
         self._receivers: dict[Member, PeerReceiver] = {}
         self._stopped = False
@@ -68,11 +67,13 @@ class Links:
         for member in [member for member in self._peers if member not in peers]:
             self._peers.pop(member).connection.close()
             core.peer_lost(member)
-        wanted = {source.fill: source for source in core.wanted_fills()}
-        for fill, source in wanted.items():
-            if fill not in self._fills:
+        wanted = dict.fromkeys(core.wanted_fills())
+        for source in [source for source in self._fills if source not in wanted]:
+            self._fills.pop(source).close()  # its other end may be gone without a word
+        for source in wanted:
+            if source not in self._fills:
                 self._dial_fill(source)
-        keys = {("peer", member) for member in peers} | {("fill", fill) for fill in wanted}
+        keys: set[Hashable] = {("peer", member) for member in peers} | {("fill", source) for source in wanted}
         for key in [key for key in self._attempts if key not in keys]:
             self._attempts.pop(key).cancel()
 
@@ -130,15 +131,15 @@ class Links:
 
         def connected(connection: Connection, reply: HelloReply) -> Session:
             self._check_identity(reply, member)
-            sender = self._fills[source.fill] = FillSender(connection, source, self._server)
+            sender = self._fills[source] = FillSender(connection, source, self._server)
             return sender
 
-        self._dial(("fill", source.fill), member, Role.TRANSFER, connected, lambda: None)
+        self._dial(("fill", source), member, Role.TRANSFER, connected, lambda: None)
 
     def fill_lost(self, sender: FillSender) -> None:
         """A fill's connection is gone, because it ended or because it broke."""
-        if self._fills.get(sender.source.fill) is sender:
-            del self._fills[sender.source.fill]
+        if self._fills.get(sender.source) is sender:
+            del self._fills[sender.source]
             self.adjust()
 
     # Both.
