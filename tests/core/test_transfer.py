@@ -261,6 +261,16 @@ def test_an_update_that_comes_after_its_streamed_record_does_not_go_back():
     assert desk.value(b"k") == make_record(version_of(3, 2), 0, b"second")
 
 
+def test_a_learner_that_missed_its_membership_and_is_made_primary_keeps_no_tombstone():
+    desk = learner(epoch=3)
+    assert desk.replicate(section(3, 1, (b"k", None), commit=1)) == []
+    desk.now += 10
+    desk.adopt(configuration(5, desk.core.me, released=True))
+    desk.flush()
+    assert desk.role is ReplicaRole.PRIMARY
+    assert desk.value(b"k") is None
+
+
 def test_tombstones_stay_until_the_learner_is_a_member_and_go_then():
     desk = learner(fill=9)
     assert desk.replicate(section(3, 1, (b"k", None), commit=1)) == []

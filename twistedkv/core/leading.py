@@ -149,6 +149,7 @@ class Leading:
         if now < replica.promise_until and not replica.configuration.released:
             return  # I8; `tick` comes back to it
         replica.role = ReplicaRole.PRIMARY
+        replica.purge()  # a learner that is made primary at once, by a configuration after the one that it missed
         self._outbox.began_to_serve = True
         replica.serving.started()
 
