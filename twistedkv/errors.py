@@ -53,6 +53,12 @@ class InvalidRequest(TwistedKVError, ValueError):
     status = Status.INVALID_REQUEST
 
 
+class CommandError(TwistedKVError):
+    """A command of the line port was not executed. The text is the error line that its client is sent."""
+
+    status = Status.INVALID_REQUEST
+
+
 class StorageFailed(TwistedKVError):
     """A server's store could not do what it was told. Nothing that this copy says can be relied on any more: its
     process ends, and is replaced."""
