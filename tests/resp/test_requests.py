@@ -1,0 +1,167 @@
+"""Requests of RESP: arrays and lines, in any pieces, and what is none."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twistedkv.limits import ARGUMENTS_MAX, INLINE_BYTES_MAX, REQUEST_BYTES_MAX, VALUE_BYTES_MAX
+from twistedkv.resp.requests import RequestParser
+
+ARGUMENTS = st.lists(
+    st.binary(max_size=40) | st.sampled_from([b"\r\n", b"\r", b"\n", b"a\r\nb\r\n\r", b""]), min_size=1
+)
+WORDS = st.lists(st.from_regex(rb"[A-Za-z0-9_:-]{1,9}", fullmatch=True), min_size=1, max_size=4)
+
+
+def array(arguments: list[bytes]) -> bytes:
+    return b"*%d\r\n" % len(arguments) + b"".join(b"$%d\r\n%b\r\n" % (len(each), each) for each in arguments)
+
+
+def fed(*pieces: bytes) -> tuple[list[list[bytes]], str]:
+    parser = RequestParser()
+    commands = []
+    for piece in pieces:
+        if not parser.failed:
+            commands += parser.feed(piece)
+    return commands, parser.failed
+
+
+def in_pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    places = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
+    return [data[start:end] for start, end in pairwise(places)]
+
+
+def test_an_array_is_a_command() -> None:
+    assert fed(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n") == ([[b"GET", b"k"]], "")
+
+
+@given(st.lists(ARGUMENTS | WORDS.map(tuple), max_size=6), st.lists(st.integers(0, 10_000), max_size=20), st.booleans())
+def test_arrays_and_lines_in_any_pieces(
+    commands: list[list[bytes] | tuple[bytes, ...]], cuts: list[int], feed: bool
+) -> None:
+    data = b"".join(
+        array(command) if isinstance(command, list) else b" ".join(command) + (b"\n" if feed else b"\r\n")
+        for command in commands
+    )
+    assert fed(*in_pieces(data, cuts)) == ([list(command) for command in commands], "")
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=10))
+def test_pieces_make_no_difference_to_anything(data: bytes, cuts: list[int]) -> None:
+    whole, pieces = fed(data), fed(*in_pieces(data, cuts))
+    if not whole[1]:
+        assert pieces == whole
+    else:
+        assert pieces[1]
+
+
+GARBAGE = st.lists(
+    st.sampled_from(
+        [
+            b"*",
+            b"$",
+            b"\r\n",
+            b"\n",
+            b"\r",
+            b"1",
+            b"2",
+            b"-1",
+            b"0",
+            b"a",
+            b"bc",
+            b'"',
+            b"'",
+            b" ",
+            b"*1\r\n$1\r\nA\r\n",
+        ]
+    )
+).map(b"".join)
+
+
+@given(GARBAGE, st.lists(st.integers(0, 200), max_size=10))
+def test_pieces_make_no_difference_to_what_is_nearly_right(data: bytes, cuts: list[int]) -> None:
+    whole, pieces = fed(data), fed(*in_pieces(data, cuts))
+    assert pieces == whole
+
+
+def test_a_megabyte_of_value_byte_by_byte_at_its_end() -> None:
+    value = bytes(range(256)) * 4096
+    data = array([b"SET", b"k", value])
+    pieces = [data[start : start + 1000] for start in range(0, len(data), 1000)]
+    assert fed(*pieces) == ([[b"SET", b"k", value]], "")
+
+
+def test_empty_lines_and_empty_arrays_are_nothing() -> None:
+    assert fed(b"\r\n\n*0\r\n*-1\r\nPING\r\n") == ([[b"PING"]], "")
+
+
+def test_what_came_before_an_error_is_executed() -> None:
+    commands, failed = fed(b"PING\r\n*1\r\n+3\r\nfoo\r\n")
+    assert commands == [[b"PING"]]
+    assert failed == "ERR Protocol error: expected '$', got '+'"
+
+
+@pytest.mark.parametrize(
+    ("data", "failed"),
+    [
+        (b"*x\r\n", "invalid multibulk length"),
+        (b"*+1\r\n", "invalid multibulk length"),
+        (b"* 1\r\n", "invalid multibulk length"),
+        (b"*1_0\r\n", "invalid multibulk length"),
+        ("*\u0661\r\n".encode(), "invalid multibulk length"),
+        (b"*01\r\n", "invalid multibulk length"),
+        (b"*%d\r\n" % (ARGUMENTS_MAX + 1), "invalid multibulk length"),
+        (b"*99999999999999999999\r\n", "invalid multibulk length"),
+        (b"*1\r\n$-1\r\n", "invalid bulk length"),
+        (b"*1\r\n$+1\r\n", "invalid bulk length"),
+        (b"*1\r\n$ 1\r\n", "invalid bulk length"),
+        (b"*1\r\n$%d\r\n" % (VALUE_BYTES_MAX + 1), "invalid bulk length"),
+        (b"*1\r\n3\r\n", "expected '$', got '3'"),
+        (b"*1\r\nx", "expected '$', got 'x'"),
+        (b"*1\r\n\r\n", "expected '$', got ' '"),
+        (b"*" + b"1" * INLINE_BYTES_MAX + b"1", "too big mbulk count string"),
+        (b"*1\r\n$" + b"1" * INLINE_BYTES_MAX + b"1", "too big bulk count string"),
+        (b"x" * (INLINE_BYTES_MAX + 1), "too big inline request"),
+        (b"x" * (INLINE_BYTES_MAX + 1) + b"\r\n", "too big inline request"),
+        (b'GET "k\r\n', "unbalanced quotes in request"),
+        (b"*1\r\n$1\r\nAB\r\n", "the bulk string of 1 bytes is not ended by CRLF"),
+        (b"*1\r\n$1\r\nABCD", "the bulk string of 1 bytes is not ended by CRLF"),
+        (b"*1\r\n$3\r\nA\r\nB\r\n", "the bulk string of 3 bytes is not ended by CRLF"),
+        (b"GET / HTTP/1.1\r\n", "this port does not speak HTTP"),
+        (b"POST /k\r\n", "this port does not speak HTTP"),
+        (b"Host: localhost\r\n", "this port does not speak HTTP"),
+        (b"\x16\x03\x01\x02\x00\x01", "this port does not speak TLS"),
+    ],
+)
+def test_what_is_no_request(data: bytes, failed: str) -> None:
+    assert fed(data) == ([], "ERR Protocol error: " + failed)
+    one_by_one = [data[at : at + 1] for at in range(len(data))] if len(data) < 1000 else [data]
+    assert fed(*one_by_one)[1]
+
+
+def test_a_path_that_is_a_key_is_no_http() -> None:
+    assert fed(b"GET /index.html\r\n") == ([[b"GET", b"/index.html"]], "")
+
+
+def test_a_request_is_bounded_as_a_whole() -> None:
+    half = bytes(VALUE_BYTES_MAX)
+    parser = RequestParser()
+    assert parser.feed(b"*4\r\n" + b"$%d\r\n%b\r\n" % (len(half), half) * 2) == []
+    assert REQUEST_BYTES_MAX == 2 * VALUE_BYTES_MAX and not parser.failed
+    assert parser.feed(b"$1\r\n") == []
+    assert parser.failed == "ERR Protocol error: invalid bulk length"
+
+
+def test_a_request_that_is_begun_is_partial() -> None:
+    parser = RequestParser()
+    assert not parser.partial
+    parser.feed(b"*2\r\n$1\r\nA\r\n")
+    assert parser.partial
+    parser.feed(b"$1\r\nB\r\nPING")
+    assert parser.partial
+    parser.feed(b"\n")
+    assert not parser.partial
