@@ -12,6 +12,7 @@ def server(server_id: int, **changes: Any) -> dict[str, Any]:
         "id": server_id,
         "state": "active",
         "address": f"127.0.0.1:{7400 + server_id}",
+        "line_port": 7378 + server_id,
         "pid": 4000 + server_id,
         "store": "ab" * 16,
         "last_beat_seconds": 0.123,

@@ -36,7 +36,14 @@ def test_every_command_shows_an_example_and_has_the_connection_options() -> None
         if name != "admin":
             assert f"\n    twistedkv {name}" in text.partition("Example:")[2], name
             assert "\\b" not in text
-        if name not in ("admin", "generate-workload", "simulate", "check", "torture"):  # these need no cluster
+        if name not in (
+            "admin",
+            "shell",
+            "generate-workload",
+            "simulate",
+            "check",
+            "torture",
+        ):  # these need no coordinator
             assert "--coordinator" in text, name
 
 

@@ -25,6 +25,7 @@ def test_a_healthy_cluster() -> None:
         "server_2",
         "active",
         "127.0.0.1:7402",
+        "7380",
         "4002",
         "0.1",
         "s",

@@ -28,6 +28,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "scan": ("many", "List keys, in the order of their slots."),
         "mget": ("many", "Print the values of several keys."),
         "mput": ("many", "Store several keys at once."),
+        "shell": ("shell", "Talk to the line port, a line at a time."),
     },
     "Cluster": {
         "status": ("status", "Show servers, shards and running recoveries."),

@@ -1,0 +1,1 @@
+"""The interactive client of the line port: a session that survives failovers, and the terminal around it."""
