@@ -27,7 +27,7 @@ def local_cluster(options: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
     base = Path(tempfile.mkdtemp(prefix="twistedkv-bench-"))
     ready, log = base / "ready.json", base / "cluster.log"
     twistd = Path(sys.executable).with_name("twistd")
-    command = [str(twistd), "-n", "--pidfile=", "twistedkv", "cluster", "--port", "0"]
+    command = [str(twistd), "-n", "--pidfile=", "twistedkv", "cluster", "--port", "0", "--line-port", "0"]
     command += ["--base-dir", str(base / "data"), "--ready-file", str(ready), *options]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=base)

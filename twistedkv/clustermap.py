@@ -49,6 +49,10 @@ class Server:
     port: int
     state: ServerState
     pid: int = 0
+    line_port: int = 0
+    """Of the line protocol. 0: none."""
+    course_port: int = 0
+    """Of the original system's protocol. 0: none."""
 
     @property
     def member(self) -> Member:

@@ -7,8 +7,21 @@ The relations between them that safety rests on are checked when this module is 
 KEY_BYTES_MAX = 500
 VALUE_BYTES_MAX = 8 * 1024 * 1024
 
-# Frames. The margin over the largest value holds a key, the headers of every layer and the dedup entry.
-FRAME_BYTES_MAX = VALUE_BYTES_MAX + 64 * 1024
+REQUEST_BYTES_MAX = 2 * VALUE_BYTES_MAX
+"""All arguments of a command of the line port; of a transaction, those of all its commands."""
+REPLY_BYTES_MAX = 2 * VALUE_BYTES_MAX
+"""What one shard may answer to one command, or one transaction."""
+UPDATE_BYTES_MAX = 2 * VALUE_BYTES_MAX + 16 * 1024
+"""What one update may store, its keys included, together with the reply to the command that made it."""
+INLINE_BYTES_MAX = 64 * 1024
+"""A line that is typed, or the line that says how long something is."""
+COMMANDS_MAX = 10_000
+"""Of one transaction."""
+ARGUMENTS_MAX = 1024 * 1024
+"""Of one command."""
+
+# Frames. The margin holds the headers of every layer.
+FRAME_BYTES_MAX = UPDATE_BYTES_MAX + 64 * 1024
 REPLICATE_BYTES_TARGET = 1024 * 1024
 """A REPLICATE frame is closed when it has grown past this; one entry may be larger."""
 HELLO_SECONDS_MAX = 5.0
@@ -16,6 +29,12 @@ TEXT_BYTES_MAX = 4096
 CLUSTER_NAME_BYTES_MAX = 64
 HOST_BYTES_MAX = 255
 JSON_BYTES_MAX = 4 * 1024 * 1024
+
+# Answers of RESP, as a client reads them. One answer has at most so many bytes, values, and lists within lists.
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
+ANSWER_LINE_BYTES_MAX = 64 * 1024
+ANSWER_VALUES_MAX = 2_000_000
+ANSWER_DEPTH_MAX = 32
 
 # The cluster.
 SLOTS = 16384
@@ -62,9 +81,29 @@ FILL_CHUNK_BYTES = 128 * 1024
 FILL_CHUNK_SECONDS = 0.002
 FILL_WINDOW_CHUNKS = 16
 
+# Expiry.
+EXPIRED_KEYS_MAX = 200
+"""Deleted in a shard at each tick, because they have expired. Who asks for another one meanwhile finds it gone, too."""
+
 # SCAN.
 SCAN_KEYS_MAX = 10_000
 SCAN_PAGE_BYTES = 1024 * 1024
+
+# The line port.
+COMMANDS_PER_TURN_MAX = 1000
+"""That one client may begin in one turn of the reactor: others come between."""
+UNDER_WAY_MAX = 1024
+"""Commands of one client that are begun and not answered."""
+UNDER_WAY_FIRST = 16
+"""The same of a client that has not been answered yet, of whose replies nobody knows how large they will be."""
+LINE_HELD_BYTES_MAX = 64 * 1024 * 1024
+"""Of the replies that wait for one client, before the latest of them. Beyond it the client is cut off: it does not
+read, and of what it had asked before that was known, the replies are larger than those before them."""
+LINE_CONNECTIONS_MAX = 10_000
+LINE_FIRST_SECONDS_MAX = 60.0
+"""For the first command of a connection, and for every command from its first byte to its last."""
+LINE_STALLED_SECONDS_MAX = 60.0
+"""A client that does not take what it was sent for so long is cut off."""
 
 # Clients.
 DEADLINE_SECONDS = 10.0
@@ -78,8 +117,10 @@ def check_relations(clock_rate_error: float = CLOCK_RATE_ERROR_MAX) -> None:
         raise ValueError("at this clock rate error LEASE_BEATS is too long for GRACE_BEATS: a stale read could pass")
     if not LEASE_BEATS < GRACE_BEATS < MISSED_BEATS:
         raise ValueError("the order LEASE_BEATS < GRACE_BEATS < MISSED_BEATS does not hold")
-    if FRAME_BYTES_MAX < VALUE_BYTES_MAX + KEY_BYTES_MAX + 1024:
-        raise ValueError("FRAME_BYTES_MAX has no room for the largest value, its key and the headers")
+    if max(UPDATE_BYTES_MAX, REQUEST_BYTES_MAX, REPLY_BYTES_MAX) + KEY_BYTES_MAX + 1024 > FRAME_BYTES_MAX:
+        raise ValueError("FRAME_BYTES_MAX has no room for the largest update, request or reply and the headers")
+    if UPDATE_BYTES_MAX < VALUE_BYTES_MAX + KEY_BYTES_MAX + 1024:
+        raise ValueError("UPDATE_BYTES_MAX has no room for the largest value and its key")
 
 
 check_relations()

@@ -4,7 +4,9 @@ A *version* is (epoch, sequence) packed in 64 bits: 22 bits of epoch, 42 bits of
 a shard, so of two records for a key the one with the larger version is the newer one, everywhere.
 
 A *record* is `version u64, flags u8, value`: one bytes object and not a tuple, because a dict of tuples costs half as
-much memory again (docs/design.md).
+much memory again (docs/design.md). One that expires has the moment before its value, as u64: milliseconds of the wall
+clock since 1970. Whether that moment has come is for the shard's primary to say, who then deletes the key: to all
+others, and to a primary that has not said so yet, the record is there.
 """
 
 from struct import Struct
@@ -16,6 +18,12 @@ RECORD_HEAD_BYTES = RECORD_HEAD.size
 
 TOMBSTONE = 0x01
 """Flag: the key was deleted at this version; the value is empty."""
+EXPIRES = 0x02
+"""Flag: before the value stands the moment at which the key expires."""
+
+EXPIRY_BYTES = 8
+_EXPIRING_HEAD = Struct(">QBQ")
+_EXPIRING_HEAD_BYTES = _EXPIRING_HEAD.size
 
 NO_VERSION = 0
 """Version of a shard that has had no update, and of a key that does not exist."""
@@ -51,6 +59,18 @@ def is_tombstone(record: bytes) -> bool:
     return bool(record[8] & TOMBSTONE)
 
 
+def make_expiring_record(version: int, expiry: int, value: bytes) -> bytes:
+    """A record of a key that expires at `expiry`, in milliseconds since 1970."""
+    return _EXPIRING_HEAD.pack(version, EXPIRES, expiry) + value
+
+
+def record_expiry(record: bytes) -> int:
+    """When the key expires, in milliseconds since 1970; 0: never."""
+    if record[8] & EXPIRES:
+        return int.from_bytes(record[RECORD_HEAD_BYTES:_EXPIRING_HEAD_BYTES], "big")
+    return 0
+
+
 def record_value(record: bytes) -> bytes:
     """The value of a record; empty for a tombstone."""
-    return record[RECORD_HEAD_BYTES:]
+    return record[_EXPIRING_HEAD_BYTES if record[8] & EXPIRES else RECORD_HEAD_BYTES :]

@@ -105,9 +105,22 @@ def makeService(options: Options) -> service.IService:
 
 
 def _server(reactor: Any, options: ServerOptions) -> service.IService:
+    from twistedkv.line.port import LinePort
+    from twistedkv.service.course import CourseFactory
+    from twistedkv.service.listening import PortService
     from twistedkv.service.server import ServerService
 
     server = ServerService(reactor, options)
+    line = LinePort(server, moved=options.moved, idle_seconds=options.line_idle_seconds)
+    line.setServiceParent(server)  # type: ignore[no-untyped-call]
+    if options.course_port:
+        server.course_port = options.course_port
+
+        def make() -> CourseFactory:
+            assert line.client is not None
+            return CourseFactory(reactor, lambda: line.desk.map, line.client, lambda: server.server_id)
+
+        PortService(reactor, options.host, options.course_port, "course-port", make).setServiceParent(server)  # type: ignore[no-untyped-call]
     if options.die_with_parent:
         from twistedkv.service.parent import bind_to_parent, watch_standard_input
 
@@ -119,8 +132,19 @@ def _server(reactor: Any, options: ServerOptions) -> service.IService:
 def _coordinator(reactor: Any, options: CoordinatorOptions) -> service.IService:
     from twistedkv.service.cluster import ClusterService
     from twistedkv.service.coordinator import CoordinatorService
+    from twistedkv.service.course import CourseFactory
+    from twistedkv.service.listening import PortService
 
     try:
-        return (ClusterService if options.owns_servers else CoordinatorService)(reactor, options)
+        coordinator = (ClusterService if options.owns_servers else CoordinatorService)(reactor, options)
     except ConfigurationError as error:
         raise SystemExit(f"twistedkv: {error}") from None
+    if options.course_port:
+        PortService(
+            reactor,
+            options.host,
+            options.course_port,
+            "course-port",
+            lambda: CourseFactory(reactor, coordinator.whole_map, None, lambda: 0),
+        ).setServiceParent(coordinator)  # type: ignore[no-untyped-call]
+    return coordinator

@@ -53,7 +53,7 @@ def spaced(parts: Iterable[RenderableType]) -> list[RenderableType]:
 
 def servers_table(servers: Iterable[Json]) -> Table:
     """One line for each server."""
-    table = _table("Server", "State", "Address", "Pid", "Beat", "Prim", "Sec", "Fill", "Keys", "Memory")
+    table = _table("Server", "State", "Address", "Line", "Pid", "Beat", "Prim", "Sec", "Fill", "Keys", "Memory")
     for column in table.columns[3:]:
         column.justify = "right"
     for server in servers:
@@ -62,6 +62,7 @@ def servers_table(servers: Iterable[Json]) -> Table:
             server_name(server["id"]),
             Text(server["state"], style=_SERVER_STYLES.get(server["state"], "")),
             escape(server["address"]),
+            str(server["line_port"] or "-"),
             str(server["pid"] or "-"),
             "-" if beat is None else f"{beat:.1f} s",
             str(server["primaries"]),

@@ -31,7 +31,6 @@ class Delivery(Links):
         """(whom to tell, whether it was done, the result or the exception)."""
         self.held = 0
         """Operations in any queue or in flight, also ended ones that are still in flight. At most UNFINISHED_MAX."""
-        self.numbers = WriteNumbers()
         self.unrouted: deque[Operation] = deque()
         """Came before the map did."""
         self.lanes: list[Lane] = []
@@ -90,9 +89,11 @@ class Delivery(Links):
     def send(self, operation: Operation, lane: Lane, now: float) -> bool:
         """Put the next attempt of an operation on its lane's link. False if there is no number for it now."""
         if not operation.number and operation.writes:
-            number = self.numbers.give()
+            numbers = lane.numbers
+            number = numbers.give()
             if not number:
                 return False
+            operation.numbers = numbers
             operation.number = number
             operation.since = lane.newest
         lane.inflight += 1
@@ -108,15 +109,19 @@ class Delivery(Links):
         out = link.out
         if not out:
             self.dirty[link] = None
-        out.append(encode(operation, request_id, self.numbers.oldest))
+        out.append(encode(operation, request_id))
 
     def try_window(self, now: float) -> None:
         """Numbers may have become free: send on, the lane first that has waited longest."""
-        if self._window and self.numbers.available:
+        if self._window:
             lanes, self._window = self._window, {}
             for lane in lanes:
-                if lane.state is LaneState.WINDOW:
+                if lane.state is not LaneState.WINDOW:
+                    continue
+                if lane.numbers.available:
                     self.pump(lane, now)
+                else:
+                    self._window[lane] = None
 
     # Sending again.
 
@@ -241,7 +246,9 @@ class Delivery(Links):
         What is in flight in old lanes is answered there; what bounces there is sent again by way of the new ones.
         """
         old = self.lanes
-        self.lanes = [Lane(configuration) for configuration in shards]
+        # What the new shards remember of this client came from old ones: numbers go on from the highest of all.
+        first = max((lane.numbers.next for lane in old), default=1)
+        self.lanes = [Lane(configuration, WriteNumbers(first)) for configuration in shards]
         self.table = [lane for lane in self.lanes for _ in lane.configuration.slots]
         operations = [operation for lane in old for operation in (*lane.bounced, *lane.queue)]
         for lane in old:
@@ -276,8 +283,8 @@ class Delivery(Links):
         if waiter is not None:
             operation.waiter = None
             self.finished.append((waiter, not isinstance(outcome, Exception), outcome))
-            if operation.number:
-                self.numbers.end(operation.number)
+            if operation.numbers is not None:
+                operation.numbers.end(operation.number)
 
     def drop(self, operation: Operation, outcome: Any) -> None:
         """End an operation that has been taken out of its queue or is not in flight any more."""

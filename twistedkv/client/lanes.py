@@ -6,6 +6,7 @@ from collections import deque
 from enum import Enum
 from typing import Any
 
+from twistedkv.client.numbers import WriteNumbers
 from twistedkv.client.operations import Operation
 from twistedkv.clustermap import Configuration, Server
 
@@ -114,14 +115,18 @@ class Lane:
         "link",
         "newest",
         "not_before",
+        "numbers",
         "queue",
         "refused",
         "retired",
         "state",
     )
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, numbers: WriteNumbers) -> None:
         self.configuration = configuration
+        self.numbers = numbers
+        """Of the writes sent here. Servers remember results by shard, so each shard has a window of its own: one that
+        has no primary for a while does not use up the numbers of the others."""
         self.state = LaneState.IDLE
         self.link: Link | None = None
         self.queue: deque[Operation] = deque()

@@ -1,10 +1,10 @@
-"""The numbers of a client's writes."""
+"""The numbers of a client's writes to one shard."""
 
 from twistedkv.limits import WRITE_WINDOW
 
 
 class WriteNumbers:
-    """Gives numbers from 1, and knows the oldest that has not ended.
+    """Gives numbers, from 1 if not said otherwise, and knows the oldest that has not ended.
 
     A number ends when its write is answered, given up or cancelled: it is never sent again after that, and so its
     result need not be remembered by anybody. That is all that `oldest` promises to the servers, so it may also pass the
@@ -14,9 +14,9 @@ class WriteNumbers:
 
     __slots__ = ("_ended", "next", "oldest")
 
-    def __init__(self) -> None:
-        self.next = 1
-        self.oldest = 1
+    def __init__(self, first: int = 1) -> None:
+        self.next = first
+        self.oldest = first
         """Invariant: every number below has ended, and oldest <= next <= oldest + WRITE_WINDOW."""
         self._ended: set[int] = set()
         """Numbers above `oldest` that have ended."""

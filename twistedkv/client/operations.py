@@ -20,12 +20,13 @@ from twistedkv.errors import (
     Status,
     VersionMismatch,
 )
-from twistedkv.wire.client import CAS, DELETE, GET, INCR, NOOP, PUT, SCAN, VERIFY, encode_request
+from twistedkv.wire.client import CAS, DELETE, EXECUTE, GET, INCR, NOOP, PUT, SCAN, VERIFY, encode_request
 from twistedkv.wire.coordinator import ADMIN
 from twistedkv.wire.frames import HEADER, MAGIC, PROTOCOL_VERSION, RETRY, encode_frame
 
 if TYPE_CHECKING:
     from twistedkv.client.lanes import Lane
+    from twistedkv.client.numbers import WriteNumbers
 
 _PUT_FRAME = Struct(">BBBBIIQQQH")
 _WRITE_FRAME = Struct(">BBBBIIQQQ")
@@ -36,11 +37,14 @@ _DELETE_BODY_BYTES = 24
 _CAS_BODY_BYTES = 34
 _INCR_BODY_BYTES = 32
 
+WRITES = 1
+"""`argument` of an EXECUTE that may change the store."""
+
 REFRESH = 0
 """Kind of an operation that ends with the map, and is no message itself."""
 
 KIND_NAMES = {GET: "GET", PUT: "PUT", DELETE: "DELETE", CAS: "CAS", INCR: "INCR", VERIFY: "VERIFY", SCAN: "SCAN"}
-KIND_NAMES |= {NOOP: "NOOP", ADMIN: "the command", REFRESH: "the request for the cluster map"}
+KIND_NAMES |= {EXECUTE: "the command", NOOP: "NOOP", ADMIN: "the command", REFRESH: "the request for the cluster map"}
 
 
 class Waiter(Protocol):
@@ -60,11 +64,12 @@ class Operation:
     key       the key; empty for SCAN and for what is sent to a certain server
     slot      where it is routed to; -1 if not by slot
     value     the value of PUT and CAS; the whole message for all that are not of a single key
-    argument  `expected` of CAS, `delta` of INCR
+    argument  `expected` of CAS, `delta` of INCR, WRITES of an EXECUTE that writes
     deadline  moment (seconds of the clock given to the router) after which nobody waits for it
     waiter    whom to tell; None once it has ended. Invariant: an operation ends once
     order     place among all operations of the client, by acceptance
     number    of a write, given when it is first sent; 0 before. Unique, and the same in every attempt
+    numbers   whose number that is; None before. Told when the operation ends
     since     newest version of the shard known when it was first sent
     maybe     whether an earlier attempt may have been executed. Invariant: then it is sent with RETRY
     lane      where it is queued; None if not routed by slot
@@ -80,6 +85,7 @@ class Operation:
         "lane",
         "maybe",
         "number",
+        "numbers",
         "order",
         "since",
         "slot",
@@ -106,6 +112,7 @@ class Operation:
         self.argument = argument
         self.order = 0
         self.number = 0
+        self.numbers: WriteNumbers | None = None
         self.since = 0
         self.maybe = False
         self.lane: Lane | None = None
@@ -113,15 +120,15 @@ class Operation:
 
     @property
     def writes(self) -> bool:
-        """Whether it changes the store."""
-        return PUT <= self.kind <= INCR
+        """Whether it changes the store. Of EXECUTE, `argument` says that."""
+        return PUT <= self.kind <= INCR or (self.kind == EXECUTE and self.argument == WRITES)
 
     def __str__(self) -> str:
         name = KIND_NAMES.get(self.kind, "the request")
         return f"{name} {self.key!r}" if self.key else name
 
 
-def encode(operation: Operation, request_id: int, oldest: int) -> bytes:
+def encode(operation: Operation, request_id: int) -> bytes:
     """The frame of an operation's next attempt."""
     kind = operation.kind
     key = operation.key
@@ -132,6 +139,7 @@ def encode(operation: Operation, request_id: int, oldest: int) -> bytes:
         return encode_frame(*_encode_message(operation.value), request_id)
     flags = RETRY if operation.maybe else 0
     since = operation.since
+    oldest = operation.numbers.oldest  # type: ignore[union-attr]
     if kind == PUT:
         value = operation.value
         size = _PUT_BODY_BYTES + len(key) + len(value)
@@ -141,6 +149,10 @@ def encode(operation: Operation, request_id: int, oldest: int) -> bytes:
         size = _DELETE_BODY_BYTES + len(key)
         return _WRITE_FRAME.pack(MAGIC, PROTOCOL_VERSION, DELETE, flags, request_id, size, number, oldest, since) + key
     argument = operation.argument
+    if kind == EXECUTE:
+        message = operation.value
+        message.number, message.oldest, message.since = number, oldest, since
+        return encode_frame(*encode_request(message), request_id, flags)
     if kind == CAS:
         value = operation.value
         size = _CAS_BODY_BYTES + len(key) + len(value)

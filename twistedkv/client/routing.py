@@ -47,6 +47,7 @@ from twistedkv.wire.client import (
     CONFIG_REQ,
     CONFIG_RESP,
     DELETE,
+    EXECUTE,
     GET,
     INCR,
     RESULT,
@@ -125,8 +126,8 @@ class Router(Delivery):
         """Nobody waits for the operation any more. It is not sent (again)."""
         if operation.waiter is not None:
             operation.waiter = None
-            if operation.number:
-                self.numbers.end(operation.number)
+            if operation.numbers is not None:
+                operation.numbers.end(operation.number)
                 self.try_window(now)
             self._cancelled = True
 
@@ -168,7 +169,6 @@ class Router(Delivery):
         link.heard_at = now
         waiting = link.waiting
         unpack = _RESULT_HEAD.unpack_from
-        numbers = self.numbers
         for frame in frames:
             message_type, _, request_id, body = frame
             operation = waiting.pop(request_id, None)
@@ -203,12 +203,14 @@ class Router(Delivery):
                         outcome = Value(body[_RESULT_HEAD_BYTES:], version)
                     elif kind == INCR:
                         outcome = Incremented(total, version)
+                    elif kind == EXECUTE:
+                        outcome = body[_RESULT_HEAD_BYTES:]
                     elif message_type == SCAN_PAGE:
                         outcome = page
                     operation.waiter = None
                     self.finished.append((waiter, True, outcome))
-                    if operation.number:
-                        numbers.end(operation.number)
+                    if operation.numbers is not None:
+                        operation.numbers.end(operation.number)
             else:
                 self._refused(operation, lane, link, status, version, body[_RESULT_HEAD_BYTES:], now)
             if not lane.inflight and lane.state is LaneState.DRAINING:

@@ -161,6 +161,7 @@ def _server_json(state: CoordinatorState, server_id: int, now: float) -> dict[st
         "id": server_id,
         "state": server.state.name.lower(),
         "address": server.address,
+        "line_port": server.line_port,
         "pid": server.pid,
         "store": server.store_id.hex(),
         "last_beat_seconds": None if silent is None or failed else round(silent, 3),

@@ -30,10 +30,10 @@ from twistedkv.errors import ProtocolError
 from twistedkv.limits import SESSIONS_MAX
 
 Remembered = int | tuple[int, bytes]
-"""Version of the update; for INCR with the sum as text."""
+"""Version of the update; with the reply, if the client was told more than the version."""
 
 _SESSION_HEAD = Struct(">16sQQI")
-_RESULT = Struct(">QQB")
+_RESULT = Struct(">QQI")
 _RESULT_VALUE = Struct(">Q")
 
 
@@ -124,22 +124,28 @@ class DedupTable:
     # Streaming to a learner.
 
     def pack(self, bytes_max: int) -> Iterator[bytes]:
-        """The whole table in pieces of about `bytes_max`, for `merge`. The first begins with the horizon."""
-        parts = [_RESULT_VALUE.pack(self.horizon)]
+        """The whole table in pieces for `merge`. Each begins with the horizon.
+
+        A piece has about `bytes_max`, or a single result that is larger: replies may be as large as values, and a
+        client may have many of them.
+        """
+        parts: list[bytes] = []
         size = 0
         for client, session in list(self._sessions.items()):
-            items = list(session.results.items())
-            parts.append(_SESSION_HEAD.pack(client, session.oldest, session.last, len(items)))
-            for number, result in items:
-                version, value = (result, b"") if isinstance(result, int) else result
-                parts.append(_RESULT.pack(number, version, len(value)))
-                parts.append(value)
-                size += _RESULT.size
-            size += _SESSION_HEAD.size
-            if size >= bytes_max:
-                yield b"".join(parts)
-                parts, size = [_RESULT_VALUE.pack(self.horizon)], 0
-        yield b"".join(parts)
+            for run in _runs(list(session.results.items()), bytes_max):
+                packed = [
+                    part
+                    for number, version, reply in run
+                    for part in (_RESULT.pack(number, version, len(reply)), reply)
+                ]
+                more = _SESSION_HEAD.size + sum(map(len, packed))
+                if size and size + more > bytes_max:
+                    yield b"".join((_RESULT_VALUE.pack(self.horizon), *parts))
+                    parts, size = [], 0
+                parts.append(_SESSION_HEAD.pack(client, session.oldest, session.last, len(run)))
+                parts += packed
+                size += more
+        yield b"".join((_RESULT_VALUE.pack(self.horizon), *parts))
 
     def merge(self, piece: bytes) -> None:
         """Add what a piece says; what is known already stays. Raises ProtocolError when the piece is malformed."""
@@ -159,12 +165,12 @@ class DedupTable:
                 for _ in range(count):
                     number, version, length = _RESULT.unpack_from(piece, offset)
                     offset += _RESULT.size
-                    value = piece[offset : offset + length]
+                    reply = piece[offset : offset + length]
                     offset += length
                     if offset > len(piece):
                         raise ProtocolError("a piece of the dedup table is cut short")
                     if number >= session.oldest:
-                        session.results.setdefault(number, (version, value) if length else version)
+                        session.results.setdefault(number, (version, reply) if length else version)
         except error as wrong:
             raise ProtocolError("a piece of the dedup table is cut short") from wrong
         finally:
@@ -173,3 +179,18 @@ class DedupTable:
             for session in named.values():
                 session.results = {n: session.results[n] for n in sorted(session.results) if n >= session.oldest}
                 session.newest = max(session.newest, max(session.results, default=0))
+
+
+def _runs(items: list[tuple[int, Remembered]], bytes_max: int) -> Iterator[list[tuple[int, int, bytes]]]:
+    """Results as (number, version, reply), in runs of about `bytes_max`; one empty run if there are none."""
+    run: list[tuple[int, int, bytes]] = []
+    size = 0
+    for number, result in items:
+        version, reply = (result, b"") if isinstance(result, int) else result
+        more = _RESULT.size + len(reply)
+        if run and size + more > bytes_max:
+            yield run
+            run, size = [], 0
+        run.append((number, version, reply))
+        size += more
+    yield run

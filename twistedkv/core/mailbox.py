@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from twistedkv.wire.client import result_frame
+
 
 class Mailbox:
-    """The answers of one turn to one client, until the rim joins and writes them."""
+    """The answers of one turn to one client, until the rim joins and writes them.
 
-    __slots__ = ("client", "open", "parts", "size")
+    What is made of a result is the mailbox's: here the frame of a RESULT, on the line port a reply.
+    """
 
-    def __init__(self, client: bytes) -> None:
+    __slots__ = ("client", "flush", "open", "parts", "size")
+
+    parts: list[Any]
+
+    def __init__(self, client: bytes, flush: Callable[[], None]) -> None:
         self.client = client
         """Client id, 16 bytes."""
-        self.parts: list[bytes] = []
+        self.flush = flush
+        """The rim's: called at the end of a turn in which there were answers."""
+        self.parts = []
         self.size = 0
         """Bytes in `parts`."""
         self.open = True
         """False once the connection is gone: its parked requests are dropped, unexecuted."""
+
+    def add(self, request_id: int, answer: Any) -> None:
+        """Keep an answer that `result` has made, or for a binary client any frame."""
+        self.parts.append(answer)
+        self.size += len(answer)
+
+    def result(self, request_id: int, status: int, version: int = 0, value: bytes = b"") -> Any:
+        """The answer that says so."""
+        return result_frame(request_id, status, version, value)
 
     def take(self) -> bytes:
         """All answers, joined. The mailbox is empty afterwards."""
@@ -40,12 +61,11 @@ class Outbox:
         self.began_to_serve = False
         """A replica serves since this turn: the coordinator waits for that, and should not until the next beat."""
 
-    def answer(self, mailbox: Mailbox, frame: bytes) -> None:
-        """Send a whole frame to a client, in the order of the calls."""
+    def answer(self, mailbox: Mailbox, request_id: int, answer: Any) -> None:
+        """Send a client what its mailbox has made of a result, in the order of the calls."""
         if not mailbox.parts:
             self.mailboxes.append(mailbox)
-        mailbox.parts.append(frame)
-        mailbox.size += len(frame)
+        mailbox.add(request_id, answer)
 
     def tell(self, message: object, request_id: int = 0) -> None:
         """Send a message to the coordinator."""

@@ -66,6 +66,8 @@ def register(state: CoordinatorState, started: Started, now: float) -> Admission
             port=started.port,
             state=_state_on_arrival(state, server_id, known if same else None, started.standby),
             pid=started.pid,
+            line_port=started.line_port,
+            course_port=started.course_port,
         )
     )
     server = state.servers[server_id]

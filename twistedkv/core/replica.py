@@ -25,11 +25,12 @@ learner has from the stream although its log is not so far (it is added only whe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from twistedkv.clustermap import Configuration, Member
 from twistedkv.core.dedup import DedupTable
-from twistedkv.core.entries import INCREMENT, decode_entries
+from twistedkv.core.entries import SEVERAL, Row, decode_entries, rows_of_update
+from twistedkv.core.expiries import Expiries
 from twistedkv.core.leading import Leading
 from twistedkv.core.lease import Timing
 from twistedkv.core.log import Chunk, Log
@@ -40,7 +41,7 @@ from twistedkv.errors import ProtocolError
 from twistedkv.limits import REPLICATE_BYTES_TARGET
 from twistedkv.messages.coordinator import ReplicaRole, Sealed, ShardReport
 from twistedkv.messages.peer import BeginFill, Refusal, RefusedSection, Section
-from twistedkv.records import is_tombstone, record_value, sequence_of, version_of
+from twistedkv.records import EXPIRES, TOMBSTONE, record_expiry, record_version, sequence_of, version_of
 from twistedkv.storage.interface import Store
 
 _SERVING_NAME = (ReplicaRole.PRIMARY, ReplicaRole.SWITCHING)
@@ -59,6 +60,7 @@ class Replica:
         outbox: Outbox,
         link_to: Callable[[Member], PeerLink],
         clock: Callable[[], float],
+        wall: Callable[[], int],
     ) -> None:
         self.shard = shard
         self.me = me
@@ -84,13 +86,15 @@ class Replica:
         """Of a primary: entries of this turn, not yet in the log. Invariant: empty after `close_turn`."""
         self.fill = 0
         """Of a learner: number of the fill it takes part in."""
+        self.expiries = Expiries()
+        """Keys that expire, for the primary's search for them."""
         self._tombstones: deque[tuple[int, int, bytes, int]] = deque()
         """(sequence, slot, key, version) of deletions that are to be purged once committed."""
         self.stepped_down_at = 0.0
         self._heard: tuple[Configuration, float] | None = None
         """Of a follower: what the coordinator has told and the primary has not yet, and since when."""
         self.leading = Leading(self, outbox, link_to)
-        self.serving = Serving(self, outbox, clock)
+        self.serving = Serving(self, outbox, clock, wall)
 
     # What is known.
 
@@ -175,6 +179,7 @@ class Replica:
             self.store.drop(self.configuration.slots)
         self.dedup.clear()
         self._tombstones.clear()
+        self.expiries.clear()
         self.unsent.clear()
         self.last = start
         self.commit = sequence_of(start)
@@ -218,9 +223,26 @@ class Replica:
             _, slot, key, version = tombstones.popleft()
             self.store.purge(slot, key, version)
 
-    def bury(self, slot: int, key: bytes, version: int) -> None:
-        """A deletion was applied: purge its tombstone once it is committed, and no fill needs it any more."""
-        self._tombstones.append((sequence_of(version), slot, key, version))
+    def buried(self) -> int:
+        """How many keys are in the store only as tombstones that cannot be purged yet."""
+        get = self.store.get
+        waiting = {(slot, key) for _, slot, key, _ in self._tombstones}
+        return sum(1 for slot, key in waiting if (record := get(slot, key)) is not None and record[8] & TOMBSTONE)
+
+    def stored(self, slot: int, key: bytes, record: bytes) -> None:
+        """Of a record that was stored just now, keep in mind what the store does not.
+
+        A tombstone is purged once the deletion is committed, and no fill needs it any more. Needs to be called only for
+        a record with a flag, or while there are keys that expire.
+        """
+        flags = record[8]
+        if flags & EXPIRES:
+            self.expiries.note(key, record_expiry(record))
+            return
+        self.expiries.forget(key)
+        if flags & TOMBSTONE:
+            version = record_version(record)
+            self._tombstones.append((sequence_of(version), slot, key, version))
 
     # The log.
 
@@ -275,28 +297,35 @@ class Replica:
 
     def _apply(self, section: Section, have: int) -> None:
         learning = self.role is ReplicaRole.LEARNER
-        put, remember = self.store.put, self.dedup.remember
+        store, remember = self.store, self.dedup.remember
+        put, expiries = store.put, self.expiries
         sequence = section.first - 1
         version = 0
-        for slot, key, record, kind, number, oldest, client in decode_entries(section.entries, section.count):
+        for slot, key, record, kind, number, oldest, client, reply in decode_entries(section.entries, section.count):
             sequence += 1
             if sequence <= have:
                 continue
             version = int.from_bytes(record[:8], "big")
-            if learning:
-                self.store.put_newer(slot, key, record)
+            if learning or kind == SEVERAL:
+                self._store_rows(rows_of_update(record) if kind == SEVERAL else ((slot, key, record),), learning)
             else:
                 put(slot, key, record)
-            if is_tombstone(record):
-                self.bury(slot, key, version)
+                if record[8] or expiries:
+                    self.stored(slot, key, record)
             if number:
-                remember(
-                    client, number, oldest, sequence, (version, record_value(record)) if kind == INCREMENT else version
-                )
+                remember(client, number, oldest, sequence, (version, reply) if reply else version)
         if sequence_of(version) != sequence:
             raise ProtocolError(f"shard {self.shard}: entry {sequence} carries the version of {sequence_of(version)}")
         self.last = version
         self.log.append(Chunk(section.first, sequence, section.entries))
+
+    def _store_rows(self, rows: Iterable[Row], learning: bool) -> None:
+        for slot, key, record in rows:
+            if not learning:
+                self.store.put(slot, key, record)
+            elif not self.store.put_newer(slot, key, record):
+                continue
+            self.stored(slot, key, record)
 
     def _refuse(self, refusal: Refusal) -> RefusedSection:
         return RefusedSection(self.shard, refusal, self.epoch, self.sequence)

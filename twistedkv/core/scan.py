@@ -3,7 +3,7 @@
 from twistedkv.clustermap import Configuration
 from twistedkv.limits import SCAN_KEYS_MAX, SCAN_PAGE_BYTES
 from twistedkv.messages.client import Scan, ScanItem, ScanPage
-from twistedkv.records import is_tombstone, record_value, record_version
+from twistedkv.records import is_tombstone, record_expiry, record_value, record_version
 from twistedkv.storage.interface import Store
 from twistedkv.wire.client import FAMILY, SCAN_PAGE
 from twistedkv.wire.frames import encode_frame
@@ -12,8 +12,11 @@ EXAMINED_KEYS_MAX = 20_000
 """Keys looked at for one page: a prefix that few keys have must not hold up a turn."""
 
 
-def scan_page(store: Store, configuration: Configuration, scan: Scan, request_id: int) -> bytes:
-    """The whole frame of the page that begins at the scan's cursor. An empty page may still have a next cursor."""
+def scan_page(store: Store, configuration: Configuration, scan: Scan, request_id: int, now: int) -> bytes:
+    """The whole frame of the page that begins at the scan's cursor.
+
+    `now` is in milliseconds since 1970. An empty page may still have a next cursor.
+    """
     items: list[ScanItem] = []
     most = min(max(scan.count, 1), SCAN_KEYS_MAX)
     size = examined = 0
@@ -29,7 +32,10 @@ def scan_page(store: Store, configuration: Configuration, scan: Scan, request_id
         found = sorted(
             (key, record)
             for key, record in records
-            if key > after and key.startswith(scan.prefix) and not is_tombstone(record)
+            if key > after
+            and key.startswith(scan.prefix)
+            and not is_tombstone(record)
+            and not 0 < record_expiry(record) <= now
         )
         for key, record in found:
             value = record_value(record) if scan.values else b""

@@ -20,9 +20,16 @@ from twistedkv.core.mailbox import Mailbox, Outbox
 from twistedkv.core.progress import Cover, Follower, PeerLink
 from twistedkv.core.replica import Replica
 from twistedkv.core.transfer import FillMessage, FillSource, receive_fill
+from twistedkv.core.turn import PeerMessage, Turn
 from twistedkv.errors import ProtocolError, Status
-from twistedkv.limits import CLIENT_OUTPUT_BYTES_MAX, REPLICATE_BYTES_TARGET, SLOTS, UNACKNOWLEDGED_BYTES_MAX
-from twistedkv.messages.client import MapRequest, MapUpdate, Noop, Scan, Verify
+from twistedkv.limits import (
+    CLIENT_OUTPUT_BYTES_MAX,
+    EXPIRED_KEYS_MAX,
+    REPLICATE_BYTES_TARGET,
+    SLOTS,
+    UNACKNOWLEDGED_BYTES_MAX,
+)
+from twistedkv.messages.client import Execute, MapRequest, MapUpdate, Noop, Scan, Verify
 from twistedkv.messages.coordinator import (
     FillReport,
     Heartbeat,
@@ -35,7 +42,7 @@ from twistedkv.messages.coordinator import (
     UpdateSecondary,
 )
 from twistedkv.messages.peer import Ack, BeginFill, Configure, FillAck, Refusal, RefusedSection, Replicate, Section
-from twistedkv.records import is_tombstone, record_value, record_version
+from twistedkv.records import is_tombstone, record_expiry, record_value, record_version
 from twistedkv.slots import slot_of
 from twistedkv.wire.client import CONFIG_RESP, FAMILY, Request, decode_request, result_frame
 from twistedkv.wire.frames import Frame, encode_frame
@@ -43,28 +50,14 @@ from twistedkv.wire.frames import Frame, encode_frame
 if TYPE_CHECKING:
     from twistedkv.storage.interface import Store
 
-PeerMessage = Configure | BeginFill | Replicate
-
-
-@attrs.define
-class Turn:
-    """What the rim has to write at the end of a turn."""
-
-    mailboxes: list[Mailbox]
-    """Clients with answers; the rim empties each mailbox."""
-    frames: list[tuple[PeerLink, list[PeerMessage]]]
-    """For each peer its messages, in this order."""
-    to_coordinator: list[tuple[object, int]]
-    """(message, request id that it answers or 0); a str is the reason why a request failed."""
-
 
 class ServerCore:
-    """The state of one server. `now` and `clock` are seconds of the same monotonic clock.
+    """The state of one server. `now` and `clock` are seconds of the same monotonic clock; `clock` is asked only for the
+    read rule, which needs the time after the value was read. `wall` (milliseconds since 1970) says when keys expire."""
 
-    `clock` is asked only for the read rule, which needs the time after the value was read.
-    """
-
-    def __init__(self, me: Member, store: Store, timing: Timing, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, me: Member, store: Store, timing: Timing, clock: Callable[[], float], wall: Callable[[], int]
+    ) -> None:
         self.me = me
         self.store = store
         self.timing = timing
@@ -76,6 +69,7 @@ class ServerCore:
         """Fills that this server sends, by shard and learner."""
         self.outbox = Outbox()
         self._clock = clock
+        self._wall = wall
         self._by_slot: list[Replica] = []
         """By slot; empty until all shards are known, and again when this server is to stop."""
         self._stopped = False
@@ -100,19 +94,19 @@ class ServerCore:
             except ProtocolError as error:
                 known = message_type in FAMILY.layouts
                 status = Status.INVALID_REQUEST if known else Status.UNSUPPORTED
-                self.outbox.answer(mailbox, result_frame(request_id, int(status), 0, str(error).encode()))
+                self.outbox.answer(mailbox, request_id, result_frame(request_id, int(status), 0, str(error).encode()))
                 continue
             if isinstance(request, Noop | MapRequest | Verify):
-                self.outbox.answer(mailbox, self._answer_at_once(request, request_id))
+                self.outbox.answer(mailbox, request_id, self._answer_at_once(request, request_id))
                 continue
             if not by_slot:
                 text = b"this server has not heard of the cluster's shards yet"
-                self.outbox.answer(mailbox, result_frame(request_id, int(Status.NOT_PRIMARY_YET), 0, text))
+                self.outbox.answer(mailbox, request_id, result_frame(request_id, int(Status.NOT_PRIMARY_YET), 0, text))
                 continue
-            slot = request.slot if isinstance(request, Scan) else slot_of(request.key)
+            slot = request.slot if isinstance(request, Scan | Execute) else slot_of(request.key)
             if slot >= len(by_slot):
                 text = f"slot {slot} does not exist".encode()
-                self.outbox.answer(mailbox, result_frame(request_id, int(Status.INVALID_REQUEST), 0, text))
+                self.outbox.answer(mailbox, request_id, result_frame(request_id, int(Status.INVALID_REQUEST), 0, text))
                 continue
             by_slot[slot].serving.request(mailbox, request_id, flags, request, slot)
         return len(frames)
@@ -132,7 +126,7 @@ class ServerCore:
         if not self._by_slot or not self._by_slot[slot].complete:
             return result_frame(request_id, int(Status.WRONG_SERVER), self.map.version)
         record = self.store.get(slot, key)
-        if record is None or is_tombstone(record):
+        if record is None or is_tombstone(record) or 0 < record_expiry(record) <= self._wall():
             return result_frame(request_id, int(Status.KEY_NOT_FOUND))
         return result_frame(request_id, int(Status.SUCCESS), record_version(record), record_value(record))
 
@@ -152,7 +146,7 @@ class ServerCore:
             replica = self.replicas.get(shard)
             if replica is None:
                 replica = self.replicas[shard] = Replica(
-                    shard, self.me, self.store, self.timing, self.outbox, self._link_to, self._clock
+                    shard, self.me, self.store, self.timing, self.outbox, self._link_to, self._clock, self._wall
                 )
             replica.serving.map_version = self.map.version
             replica.serving.min_copies = self.map.min_copies
@@ -360,9 +354,8 @@ class ServerCore:
         frames: list[tuple[PeerLink, list[PeerMessage]]] = []
         for member, head in heads.items():
             link = self.peers[member]
-            messages = head
-            messages += [link.frame(sections, covers, size, now) for sections, covers, size in batches[member]]
-            frames.append((link, messages))
+            head += [link.frame(sections, covers, size, now) for sections, covers, size in batches[member]]
+            frames.append((link, head))
         return frames
 
     def tick(self, now: float) -> bool:
@@ -375,6 +368,7 @@ class ServerCore:
         for replica in self.replicas.values():
             if replica.role is not ReplicaRole.NONE or not replica.serving.idle:
                 replica.tick(now, beat=beat, stalled=stalled)
+                replica.serving.updates.expire(EXPIRED_KEYS_MAX)
         return beat
 
     def set_timing(self, timing: Timing) -> None:
@@ -391,6 +385,11 @@ class ServerCore:
             for replica in self.replicas.values()
             if replica.role in (ReplicaRole.PRIMARY, ReplicaRole.SWITCHING)
         )
+
+    @property
+    def stopped(self) -> bool:
+        """Whether no requests are taken any more."""
+        return self._stopped
 
     def stop_serving(self) -> None:
         """Orderly stop: take no new requests, whatever maps still come."""

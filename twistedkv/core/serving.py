@@ -16,32 +16,35 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from twistedkv.commands.execution import execute
 from twistedkv.core.dedup import Lookup
-from twistedkv.core.entries import INCREMENT, UPDATE, encode_entry
 from twistedkv.core.mailbox import Mailbox, Outbox
 from twistedkv.core.scan import scan_page
+from twistedkv.core.shardkeys import Change, ShardKeys
+from twistedkv.core.updates import Updates
 from twistedkv.errors import Status
-from twistedkv.limits import PARKED_REQUESTS_MAX, SEQUENCE_MAX, WRITE_WINDOW
-from twistedkv.messages.client import Cas, Delete, Get, Incr, Put, Scan
+from twistedkv.limits import PARKED_REQUESTS_MAX, REPLY_BYTES_MAX, SEQUENCE_MAX, UPDATE_BYTES_MAX, WRITE_WINDOW
+from twistedkv.messages.client import Cas, Delete, Execute, Get, Incr, Put, Scan
 from twistedkv.messages.coordinator import ReplicaRole
 from twistedkv.records import (
+    EXPIRES,
     NO_VERSION,
     TOMBSTONE,
-    is_tombstone,
-    make_record,
+    record_expiry,
     record_value,
     record_version,
     sequence_of,
 )
+from twistedkv.resp import replies
 from twistedkv.wire.client import result_frame
 from twistedkv.wire.frames import RETRY
 
 if TYPE_CHECKING:
     from twistedkv.core.replica import Replica
 
-ShardRequest = Get | Put | Delete | Cas | Incr | Scan
+ShardRequest = Get | Put | Delete | Cas | Incr | Scan | Execute
 _PARKING = (ReplicaRole.RECONCILING, ReplicaRole.SWITCHING, ReplicaRole.STEPPED_DOWN)
 _INTEGER_MAX = 2**63 - 1
 _INTEGER_MIN = -(2**63)
@@ -53,17 +56,21 @@ _MISSING = int(Status.KEY_NOT_FOUND)
 class Serving:
     """Clients of one shard, on the server that is its primary or about to be."""
 
-    def __init__(self, replica: Replica, outbox: Outbox, clock: Callable[[], float]) -> None:
+    def __init__(self, replica: Replica, outbox: Outbox, clock: Callable[[], float], wall: Callable[[], int]) -> None:
         self.replica = replica
         self.map_version = 0
         """For redirects: the newest map known to this server."""
         self.min_copies = 1
         self._outbox = outbox
         self._clock = clock
-        self._waiting: deque[tuple[int, bool, Mailbox, int, bytes]] = deque()
+        self._wall = wall
+        """Milliseconds since 1970: when keys expire, and nothing else."""
+        self._keys = ShardKeys(replica)
+        self.updates = Updates(replica, outbox, wall)
+        self._waiting: deque[tuple[int, bool, Mailbox, int, Any]] = deque()
         """(sequence, whether it is a read, whom to answer, request id, answer), in the order of sequences but for
         reads of older updates. Invariant: none with sequence <= commit."""
-        self._held: deque[tuple[Mailbox, int, bytes, float]] = deque()
+        self._held: deque[tuple[Mailbox, int, Any, float]] = deque()
         """Reads that wait for a lease, and since when."""
         self._parked: deque[tuple[Mailbox, int, int, ShardRequest, int, float]] = deque()
 
@@ -88,8 +95,10 @@ class Serving:
             self._get(mailbox, request_id, request.key, slot)  # type: ignore[union-attr]
         elif kind is Scan:
             # Everything that the page can show is committed once all that there is now is committed.
-            page = scan_page(self.replica.store, self.replica.configuration, request, request_id)  # type: ignore[arg-type]
+            page = scan_page(self.replica.store, self.replica.configuration, request, request_id, self._wall())  # type: ignore[arg-type]
             self._answer_read(mailbox, request_id, self.replica.sequence, page)
+        elif kind is Execute:
+            self._run(mailbox, request_id, flags, request)  # type: ignore[arg-type]
         else:
             self._write(mailbox, request_id, flags, request, slot)  # type: ignore[arg-type]
 
@@ -103,16 +112,21 @@ class Serving:
         else:
             version = int.from_bytes(record[:8], "big")
             sequence = version & SEQUENCE_MAX
-            if record[8] & TOMBSTONE:
-                frame = result_frame(request_id, _MISSING)
-            else:
+            kind = record[8]
+            if not kind:
                 frame = result_frame(request_id, _SUCCESS, version, record[9:])
+            elif kind & TOMBSTONE:
+                frame = result_frame(request_id, _MISSING)
+            elif self.updates.expired(slot, key, record):
+                frame, sequence = result_frame(request_id, _MISSING), replica.sequence
+            else:
+                frame = result_frame(request_id, _SUCCESS, version, record_value(record))
         if sequence <= replica.commit and self._clock() < replica.lease_until:
-            self._outbox.answer(mailbox, frame)
+            self._outbox.answer(mailbox, request_id, frame)
         else:
             self._answer_read(mailbox, request_id, sequence, frame)
 
-    def _answer_read(self, mailbox: Mailbox, request_id: int, sequence: int, frame: bytes) -> None:
+    def _answer_read(self, mailbox: Mailbox, request_id: int, sequence: int, frame: Any) -> None:
         """Answer with what was read of state up to `sequence`, when the read rule allows it."""
         replica = self.replica
         if sequence > replica.commit:
@@ -120,7 +134,7 @@ class Serving:
             return
         now = self._clock()
         if now < replica.lease_until:
-            self._outbox.answer(mailbox, frame)
+            self._outbox.answer(mailbox, request_id, frame)
         else:
             self._held.append((mailbox, request_id, frame, now))
 
@@ -130,6 +144,43 @@ class Serving:
         self, mailbox: Mailbox, request_id: int, flags: int, request: Put | Delete | Cas | Incr, slot: int
     ) -> None:
         replica = self.replica
+        if not self._admit(mailbox, request_id, flags, request):
+            return
+        kind = type(request)
+        if kind is Put:
+            self._update(mailbox, request_id, slot, request, 0, request.value)  # type: ignore[union-attr]
+            return
+        record = replica.store.get(slot, request.key)
+        found = NO_VERSION
+        value: bytes | None = None
+        seen = expiry = 0
+        if record is not None:
+            found = record_version(record)
+            seen = found & SEQUENCE_MAX
+            if record[8] & EXPIRES and self.updates.expired(slot, request.key, record):
+                seen = replica.sequence
+            elif not record[8] & TOMBSTONE:
+                value, expiry = record_value(record), record_expiry(record)
+        if kind is Delete:
+            if value is None:
+                self._answer_read(mailbox, request_id, seen, result_frame(request_id, _MISSING))
+            else:
+                self._update(mailbox, request_id, slot, request, TOMBSTONE, b"")
+        elif kind is Cas:
+            exists = NO_VERSION if value is None else found
+            if exists != request.expected:  # type: ignore[union-attr]
+                mismatch = result_frame(request_id, int(Status.VERSION_MISMATCH), exists)
+                self._answer_read(mailbox, request_id, seen, mismatch)
+            else:
+                self._update(mailbox, request_id, slot, request, 0, request.value)  # type: ignore[union-attr]
+        else:
+            self._incr(mailbox, request_id, slot, request, value, expiry, seen)  # type: ignore[arg-type]
+
+    def _admit(
+        self, mailbox: Mailbox, request_id: int, flags: int, request: Put | Delete | Cas | Incr | Execute
+    ) -> bool:
+        """Whether a write is to be executed now. If not, it has been answered."""
+        replica = self.replica
         number, oldest = request.number, request.oldest
         if not 0 < oldest <= number < oldest + WRITE_WINDOW:
             self._refuse(
@@ -138,15 +189,15 @@ class Serving:
                 Status.INVALID_REQUEST,
                 f"write number {number} with oldest {oldest}: expected 1 <= oldest <= number < oldest + {WRITE_WINDOW}",
             )
-            return
+            return False
         known = replica.dedup.find(mailbox.client, number, sequence_of(request.since), bool(flags & RETRY))
         if known is Lookup.FORGOTTEN:
             self._refuse(mailbox, request_id, Status.UNKNOWN_OUTCOME, "this write is no longer remembered")
-            return
+            return False
         if known is not Lookup.NEW:
-            version, total = (known, b"") if isinstance(known, int) else known
-            self._answer_write(mailbox, request_id, version, result_frame(request_id, _SUCCESS, version, total))
-            return
+            version, reply = (known, b"") if isinstance(known, int) else known
+            self._answer_write(mailbox, request_id, version, mailbox.result(request_id, _SUCCESS, version, reply))
+            return False
         configuration = replica.configuration
         if configuration is not None and len(configuration.members) < self.min_copies:
             self._refuse(
@@ -155,35 +206,18 @@ class Serving:
                 Status.NOT_ENOUGH_COPIES,
                 f"shard {replica.shard} has {len(configuration.members)} copies, writes need {self.min_copies}",
             )
-            return
-        kind = type(request)
-        if kind is Put:
-            self._update(mailbox, request_id, slot, request, 0, request.value, UPDATE)  # type: ignore[union-attr]
-            return
-        record = replica.store.get(slot, request.key)
-        found = NO_VERSION
-        value: bytes | None = None
-        if record is not None:
-            found = record_version(record)
-            value = None if is_tombstone(record) else record_value(record)
-        seen = found & SEQUENCE_MAX
-        if kind is Delete:
-            if value is None:
-                self._answer_read(mailbox, request_id, seen, result_frame(request_id, _MISSING))
-            else:
-                self._update(mailbox, request_id, slot, request, TOMBSTONE, b"", UPDATE)
-        elif kind is Cas:
-            exists = NO_VERSION if value is None else found
-            if exists != request.expected:  # type: ignore[union-attr]
-                mismatch = result_frame(request_id, int(Status.VERSION_MISMATCH), exists)
-                self._answer_read(mailbox, request_id, seen, mismatch)
-            else:
-                self._update(mailbox, request_id, slot, request, 0, request.value, UPDATE)  # type: ignore[union-attr]
-        else:
-            self._incr(mailbox, request_id, slot, request, value, seen)  # type: ignore[arg-type]
+            return False
+        return True
 
     def _incr(
-        self, mailbox: Mailbox, request_id: int, slot: int, request: Incr, value: bytes | None, seen: int
+        self,
+        mailbox: Mailbox,
+        request_id: int,
+        slot: int,
+        request: Incr,
+        value: bytes | None,
+        expiry: int,
+        seen: int,
     ) -> None:
         total = None
         if value is None:
@@ -195,7 +229,8 @@ class Serving:
             frame = result_frame(request_id, int(Status.NOT_AN_INTEGER), 0, why)
             self._answer_read(mailbox, request_id, seen, frame)
             return
-        self._update(mailbox, request_id, slot, request, 0, b"%d" % total, INCREMENT)
+        text = b"%d" % total
+        self._update(mailbox, request_id, slot, request, 0, text, expiry, text)
 
     def _update(
         self,
@@ -205,34 +240,65 @@ class Serving:
         request: Put | Delete | Cas | Incr,
         flags: int,
         value: bytes,
-        kind: int,
+        expiry: int = 0,
+        reply: bytes = b"",
     ) -> None:
-        """Sequence one update, apply it, and answer it at its commit."""
-        replica = self.replica
-        sequence = (replica.last & SEQUENCE_MAX) + 1
-        version = replica.version_base | sequence
-        key, number, oldest = request.key, request.number, request.oldest
-        record = make_record(version, flags, value)
-        replica.last = version
-        replica.unsent.append(encode_entry(slot, key, record, kind, number, oldest, mailbox.client))
-        replica.store.put(slot, key, record)
-        if flags & TOMBSTONE:
-            replica.bury(slot, key, version)
-        if kind == INCREMENT:
-            replica.dedup.remember(mailbox.client, number, oldest, sequence, (version, value))
-            frame = result_frame(request_id, _SUCCESS, version, value)
-        else:
-            replica.dedup.remember(mailbox.client, number, oldest, sequence, version)
-            frame = result_frame(request_id, _SUCCESS, version)
-        self._outbox.dirty[replica.shard] = None
-        self._waiting.append((sequence, False, mailbox, request_id, frame))
+        """Make one update of one key, and answer it at its commit."""
+        number, oldest = request.number, request.oldest
+        version = self.updates.one(slot, request.key, flags, value, expiry, number, oldest, mailbox.client, reply)
+        frame = result_frame(request_id, _SUCCESS, version, reply)
+        self._waiting.append((version & SEQUENCE_MAX, False, mailbox, request_id, frame))
 
-    def _answer_write(self, mailbox: Mailbox, request_id: int, version: int, frame: bytes) -> None:
+    # Commands.
+
+    def _run(self, mailbox: Mailbox, request_id: int, flags: int, request: Execute) -> None:
+        """Execute commands: all that they change becomes one update."""
+        number = request.number
+        if number and not self._admit(mailbox, request_id, flags, request):
+            return
+        keys = self._keys
+        keys.begin(self._wall(), writes=number != 0)
+        protocol = request.protocol
+        if not request.transaction:
+            reply = execute(keys, request.commands[0], protocol)
+        elif any(keys.version(watched.key) != watched.version for watched in request.watched):
+            reply = replies.nil_array(protocol)
+        else:
+            reply = replies.array([execute(keys, command, protocol) for command in request.commands])
+        if keys.refused:
+            self._refuse(mailbox, request_id, Status.INVALID_REQUEST, keys.refused)
+            return
+        too_large = self._too_large(reply, keys.changes)
+        if too_large:
+            self._answer_read(mailbox, request_id, keys.seen, mailbox.result(request_id, _SUCCESS, 0, too_large))
+        elif keys.effective:
+            version = self.updates.several(keys.changes, number, request.oldest, mailbox.client, reply)
+            frame = mailbox.result(request_id, _SUCCESS, version, reply)
+            self._waiting.append((version & SEQUENCE_MAX, False, mailbox, request_id, frame))
+        else:
+            seen = keys.seen
+            if keys.changes:
+                seen = self.updates.several(keys.changes) & SEQUENCE_MAX
+            self._answer_read(mailbox, request_id, seen, mailbox.result(request_id, _SUCCESS, 0, reply))
+
+    def _too_large(self, reply: bytes, changes: dict[bytes, Change]) -> bytes:
+        """The error to answer instead, if this is more than may be answered or stored at once."""
+        if len(reply) > REPLY_BYTES_MAX:
+            text = f"ERR the reply would have {len(reply)} bytes, at most {REPLY_BYTES_MAX} are allowed: ask for less"
+            return replies.error(text)
+        if changes:
+            size = len(reply) + sum(64 + len(key) + len(change.value or b"") for key, change in changes.items())
+            if size > UPDATE_BYTES_MAX:
+                text = f"ERR the update would have {size} bytes, at most {UPDATE_BYTES_MAX} are allowed: store less"
+                return replies.error(text)
+        return b""
+
+    def _answer_write(self, mailbox: Mailbox, request_id: int, version: int, frame: Any) -> None:
         sequence = sequence_of(version)
         if sequence > self.replica.commit:
             self._waiting.append((sequence, False, mailbox, request_id, frame))
         else:
-            self._outbox.answer(mailbox, frame)
+            self._outbox.answer(mailbox, request_id, frame)
 
     # What the replica says.
 
@@ -247,10 +313,10 @@ class Serving:
             if read and not leased:
                 self._held.append((mailbox, request_id, frame, now))
             else:
-                answer(mailbox, frame)
+                answer(mailbox, request_id, frame)
         if leased and self._held:
-            for mailbox, _, frame, _ in self._held:
-                answer(mailbox, frame)
+            for mailbox, request_id, frame, _ in self._held:
+                answer(mailbox, request_id, frame)
             self._held.clear()
 
     def started(self) -> None:
@@ -300,4 +366,5 @@ class Serving:
             self._refuse(mailbox, request_id, Status.WRONG_SERVER, "", self.map_version)
 
     def _refuse(self, mailbox: Mailbox, request_id: int, status: Status, text: str, version: int = 0) -> None:
-        self._outbox.answer(mailbox, result_frame(request_id, int(status), version, text.encode()))
+        answer = mailbox.result(request_id, int(status), version, text.encode())
+        self._outbox.answer(mailbox, request_id, answer)

@@ -13,19 +13,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from struct import Struct, error
 
-from twistedkv.core.entries import RECORD_BYTES_MAX
+from twistedkv.core.entries import ROW_HEAD_BYTES, Row, decode_rows, encode_rows
 from twistedkv.core.progress import Follower
 from twistedkv.core.replica import Replica
 from twistedkv.errors import ProtocolError
-from twistedkv.limits import FILL_CHUNK_BYTES, FILL_WINDOW_CHUNKS, KEY_BYTES_MAX, SLOTS
+from twistedkv.limits import FILL_CHUNK_BYTES, FILL_WINDOW_CHUNKS
 from twistedkv.messages.coordinator import FillReport, ReplicaRole
 from twistedkv.messages.peer import FillAck, FillChunk, FillEnd, FillSessions
-from twistedkv.records import RECORD_HEAD_BYTES, is_tombstone
-
-_RECORD_HEAD = Struct(">HHI")
-_RECORD_HEAD_BYTES = _RECORD_HEAD.size
+from twistedkv.records import is_tombstone
 
 FillMessage = FillChunk | FillSessions | FillEnd
 
@@ -93,8 +89,8 @@ class FillSource:
         return FillEnd(self.replica.shard, self.fill, self._number)
 
     def _collect(self) -> tuple[bytes, int]:
-        parts: list[bytes] = []
-        size = count = 0
+        rows: list[Row] = []
+        size = 0
         while size < FILL_CHUNK_BYTES:
             if self._at >= len(self._listed):
                 if self._slot >= self._slots.stop:
@@ -109,10 +105,9 @@ class FillSource:
             self._at += 1
             if is_tombstone(record):
                 continue  # not committed yet, so it is on the replication connection too
-            parts += (_RECORD_HEAD.pack(self._slot - 1, len(key), len(record)), key, record)
-            size += _RECORD_HEAD_BYTES + len(key) + len(record)
-            count += 1
-        return b"".join(parts), count
+            rows.append((self._slot - 1, key, record))
+            size += ROW_HEAD_BYTES + len(key) + len(record)
+        return encode_rows(rows), len(rows)
 
     def acknowledged(self, ack: FillAck, now: float) -> None:
         """The learner has the chunks up to a number, or does not know of the fill."""
@@ -151,21 +146,10 @@ def receive_fill(replica: Replica | None, message: FillMessage) -> FillAck:
 
 
 def _store_records(replica: Replica, chunk: FillChunk) -> None:
-    put_newer = replica.store.put_newer
-    records = chunk.records
-    offset = 0
-    try:
-        for _ in range(chunk.count):
-            slot, key_bytes, record_bytes = _RECORD_HEAD.unpack_from(records, offset)
-            start = offset + _RECORD_HEAD_BYTES
-            middle = start + key_bytes
-            offset = middle + record_bytes
-            if offset > len(records) or not 0 < key_bytes <= KEY_BYTES_MAX or slot >= SLOTS:
-                raise ProtocolError("a fill chunk's record is cut short, of a slot that does not exist, or of no key")
-            if not RECORD_HEAD_BYTES <= record_bytes <= RECORD_BYTES_MAX:
-                raise ProtocolError(f"a fill chunk's record of {record_bytes} bytes is cut short, or too long")
-            put_newer(slot, records[start:middle], records[middle:offset])
-    except error as wrong:
-        raise ProtocolError("a fill chunk is cut short") from wrong
-    if offset != len(records):
-        raise ProtocolError("a fill chunk's records do not fill it")
+    count = 0
+    for slot, key, record in decode_rows(chunk.records):
+        count += 1
+        if replica.store.put_newer(slot, key, record) and record[8]:
+            replica.stored(slot, key, record)
+    if count != chunk.count:
+        raise ProtocolError(f"{chunk.count} records were announced in a fill chunk, there are {count}")

@@ -94,6 +94,38 @@ class Scan:
 
 
 @attrs.define
+class Watched:
+    """A key, and the version that it has to have still for a transaction to be executed (0: there is no such key)."""
+
+    key: bytes
+    version: int
+
+
+@attrs.define
+class Execute:
+    """Execute commands of the line port on the keys of one shard. Answer: SUCCESS with a RESP reply as its value.
+
+    As a transaction, the commands are executed one after another with nothing in between, their changes become one
+    update, and the reply is the list of their replies: nothing at all is executed, and the reply is a nil list, when a
+    watched key has another version. Otherwise there is one command, and its own reply. An error reply is a SUCCESS: the
+    command had no effect.
+    """
+
+    number: int
+    """0, as `oldest` and `since`, if no command may write."""
+    oldest: int
+    since: int
+    slot: int
+    """Of one of the keys. The keys of all commands are of that slot's shard."""
+    protocol: int
+    """Version of RESP for the reply: 2 or 3."""
+    transaction: bool
+    watched: list[Watched]
+    commands: list[list[bytes]]
+    """Each with its name."""
+
+
+@attrs.define
 class MapRequest:
     """CONFIG_REQ: ask for the cluster map, from the coordinator or any server. Answer: MapUpdate.
 

@@ -62,6 +62,10 @@ class Started:
     host: str
     """Where clients and peers reach it."""
     port: int
+    line_port: int
+    """0: none."""
+    course_port: int
+    """0: none."""
     pid: int
     standby: bool
     reports: list[ShardReport]

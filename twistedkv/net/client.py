@@ -26,7 +26,7 @@ class ClientSession:
     """
 
     def __init__(self, connection: Connection, hello: Hello, server: ServerService) -> None:
-        self.mailbox = Mailbox(hello.identity)
+        self.mailbox = Mailbox(hello.identity, self.flush)
         self._connection = connection
         self._server = server
         self._backlog: list[Frame] = []

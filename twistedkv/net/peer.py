@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twistedkv.clustermap import Member
-from twistedkv.core.server import PeerMessage
+from twistedkv.core.turn import PeerMessage
 from twistedkv.errors import ProtocolError
 from twistedkv.messages.peer import BeginFill, Configure, RefusedSection, Replicate
 from twistedkv.net.failstop import fail_stop

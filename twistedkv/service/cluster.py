@@ -50,4 +50,5 @@ class ClusterService(CoordinatorService):
     def became_ready(self) -> None:
         """Every shard is served, for the first time: tell the person who waits for it."""
         super().became_ready()
-        announce(self.address)
+        servers = self.whole_map().servers
+        announce(self.address, [(s.host, s.line_port) for _, s in sorted(servers.items()) if s.line_port])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from twistedkv.limits import (
 )
 
 DEFAULT_PORT = 7400
+DEFAULT_LINE_PORT = 7379
 DEFAULT_CLUSTER = "twistedkv"
 REPLACE_AFTER_SECONDS = 10.0
 
@@ -44,6 +46,14 @@ class ServerOptions:
     """Where to listen, and the address told to others."""
     port: int = 0
     """0: a free one."""
+    line_port: int = 0
+    """Of the line protocol. 0: a free one."""
+    moved: bool = False
+    """Send line clients to the server that has their keys, instead of serving them from here."""
+    line_idle_seconds: float = 0.0
+    """Cut off line clients that say nothing for so long. 0: never."""
+    course_port: int = 0
+    """Of the original system's protocol. 0: none."""
     standby: bool = False
     """Wait to replace a failed server."""
     data_dir: Path = Path(".")
@@ -76,6 +86,14 @@ class CoordinatorOptions:
     """Start local servers and replace them when they fail."""
     owns_servers: bool = False
     """They are children that end with this process (`cluster`), not daemons that outlive it."""
+    line_port: int = DEFAULT_LINE_PORT
+    """Of the spawned server 1; the others have those that follow. 0: free ones."""
+    moved: bool = False
+    """See ServerOptions; for the spawned servers."""
+    line_idle_seconds: float = 0.0
+    """See ServerOptions; for the spawned servers."""
+    course_port: int = 0
+    """Of the original system's protocol, here; the spawned servers have those that follow. 0: none."""
     accept_loss: bool = False
     """Begin with empty shards where a killed run took the data with it."""
 
@@ -189,12 +207,20 @@ _NAME = _text(f"a name of 1 to {CLUSTER_NAME_BYTES_MAX} bytes", CLUSTER_NAME_BYT
 _ANY_NAME = _text(f"a name of at most {CLUSTER_NAME_BYTES_MAX} bytes", CLUSTER_NAME_BYTES_MAX, least=0)
 _PORT = _integer(0, 65535)
 
+_LINE_KNOBS = (
+    Knob("moved", _boolean, "answer line clients MOVED for keys of other servers, instead of forwarding", flag=True),
+    Knob("line-idle", _seconds(0, 86400 * 365), "seconds after which a silent line client is cut off [0: never]"),
+)
+
 SERVER_KNOBS = (
     Knob("coordinator", address, "host:port of the coordinator [127.0.0.1:7400]", short="c"),
     Knob("cluster", _ANY_NAME, "name of the cluster to join [whichever the coordinator has]"),
     Knob("id", _server_id, "this server's id [0: the coordinator gives one]"),
     Knob("host", _HOST, "address to listen on and to tell others [127.0.0.1]"),
     Knob("port", _PORT, "port to listen on [0: a free one]", short="p"),
+    Knob("line-port", _PORT, "port for telnet, redis-cli and the like [0: a free one]"),
+    *_LINE_KNOBS,
+    Knob("course-port", _PORT, "port for clients of the original system [0: none]"),
     Knob("standby", _boolean, "wait to replace a failed server", flag=True),
     Knob("data-dir", _path, "where dumps are written [.]"),
     Knob("die-with-parent", _boolean, "end when the parent process or standard input ends", flag=True),
@@ -214,6 +240,9 @@ _COORDINATOR_KNOBS = (
         _seconds(0, 86400),
         f"seconds until survivors take over a failed server's copies [{REPLACE_AFTER_SECONDS:g}]",
     ),
+    Knob("line-port", _PORT, f"line port of server 1, one more for each other [{DEFAULT_LINE_PORT}]; 0: free ones"),
+    *_LINE_KNOBS,
+    Knob("course-port", _PORT, "port for clients of the original system, one more for each spawned server [0: none]"),
     Knob("base-dir", _path, "directory of the map store and the logs [.cluster]", short="b"),
     Knob("ready-file", _path, "file to write when every shard is served"),
 )
@@ -281,6 +310,8 @@ def server_options(given: Mapping[str, Any], file: str | None = None) -> ServerO
     values = _values(given, SERVER_KNOBS, file)
     if "id" in values:
         values["server_id"] = values.pop("id")
+    if "line_idle" in values:
+        values["line_idle_seconds"] = values.pop("line_idle")
     return ServerOptions(**values)
 
 
@@ -291,7 +322,23 @@ def coordinator_options(given: Mapping[str, Any], file: str | None = None) -> Co
 
 def cluster_options(given: Mapping[str, Any], file: str | None = None) -> CoordinatorOptions:
     """Options of `cluster` from flags (by name) and perhaps a TOML file. Raises ConfigurationError."""
-    return attrs.evolve(_coordinator(_values(given, CLUSTER_KNOBS, file)), spawn=True, owns_servers=True)
+    return _coordinator({**_values(given, CLUSTER_KNOBS, file), "spawn": True, "owns_servers": True})
+
+
+def _check_ports(options: CoordinatorOptions) -> None:
+    """Raise ConfigurationError if two of those that listen on this machine were to have the same port."""
+    wanted = (
+        ("port", options.port, 1),
+        ("line-port", options.line_port, options.servers),
+        ("course-port", options.course_port, options.servers + 1),
+    )
+    ranges = [(name, range(first, first + count)) for name, first, count in wanted if first]
+    for (name, ports), (other, more) in combinations(ranges, 2):
+        if ports.start < more.stop and more.start < ports.stop:
+            said = f"{ports.start}" if len(ports) == 1 else f"{ports.start} to {ports[-1]}"
+            raise ConfigurationError(
+                f"{other}: {more.start} to {more[-1]} and {name} {said} overlap: choose another {other}, or 0"
+            )
 
 
 def _coordinator(values: dict[str, Any]) -> CoordinatorOptions:
@@ -299,9 +346,18 @@ def _coordinator(values: dict[str, Any]) -> CoordinatorOptions:
         values["heartbeat_seconds"] = values.pop("heartbeat")
     if "replace_after" in values:
         values["replace_after_seconds"] = values.pop("replace_after")
+    if "line_idle" in values:
+        values["line_idle_seconds"] = values.pop("line_idle")
     if "shards" not in values:
         values["shards"] = min(SHARDS_PER_SERVER * values.get("servers", 3), SHARDS_MAX)
     options = CoordinatorOptions(**values)
+    for name, port in (("line-port", options.line_port), ("course-port", options.course_port)):
+        if port + options.servers > 65535:
+            raise ConfigurationError(
+                f"{name}: {port} leaves no ports for {options.servers} servers: choose a smaller one"
+            )
+    if options.spawn:
+        _check_ports(options)
     if options.copies > options.servers:
         raise ConfigurationError(
             f"copies: {options.copies} copies need as many servers, but servers is {options.servers}: "

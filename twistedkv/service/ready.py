@@ -7,10 +7,12 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from twistedkv.service.config import DEFAULT_PORT
+from twistedkv.service.config import DEFAULT_LINE_PORT, DEFAULT_PORT
 
+LINES_SHOWN = 5
 DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
 
 
@@ -36,24 +38,33 @@ def command_line(address: str) -> str:
     return program() if address == DEFAULT_ADDRESS else f"{program()} --coordinator {address}"
 
 
-def announcement(address: str) -> str:
-    """What `cluster` prints when it is ready: one line, and three commands to try."""
+def announcement(address: str, lines: Sequence[tuple[str, int]] = ()) -> str:
+    """What `cluster` prints when it is ready: one line, and commands to try.
+
+    lines  (host, port) of the line ports
+    """
     command = command_line(address)
-    return (
+    text = (
         f"ready: the cluster is formed, coordinator at {address}. Try, in another terminal:\n"
         f"  {command} put greeting hello\n"
         f"  {command} get greeting\n"
         f"  {command} status\n"
     )
+    if lines:
+        host, port = lines[0]
+        ports = ", ".join(str(port) for _, port in lines[:LINES_SHOWN]) + (" ..." if len(lines) > LINES_SHOWN else "")
+        text += f"or telnet, redis-cli and what speaks to Redis, at {host}, ports {ports}:\n"
+        text += f"  {program()} shell --line {host}:{port}\n" if port != DEFAULT_LINE_PORT else f"  {program()} shell\n"
+    return text
 
 
-def announce(address: str) -> None:
+def announce(address: str, lines: Sequence[tuple[str, int]]) -> None:
     """Print that on the real standard output, which twistd has replaced by its log."""
     stream = sys.__stdout__
     if stream is None:
         return
     try:
-        stream.write(announcement(address))
+        stream.write(announcement(address, lines))
         stream.flush()
     except (OSError, ValueError):
         pass  # closed, as a daemon's is

@@ -163,6 +163,8 @@ class Registration:
             server.store_id,
             server.options.host,
             server.port,
+            server.line_port,
+            server.course_port,
             server.pid,
             server.options.standby,
             server.core.reports() if server.core is not None else [],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random as random_module
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,10 @@ def _abort() -> None:
     os._exit(os.EX_IOERR)
 
 
+def _wall() -> int:
+    return time.time_ns() // 1_000_000
+
+
 class ServerService(MultiService):
     """One server. Starts listening, registers with the coordinator, and then is what the cluster map says.
 
@@ -60,6 +65,7 @@ class ServerService(MultiService):
         store_id: bytes | None = None,
         random: random_module.Random | None = None,
         pid: int | None = None,
+        wall: Callable[[], int] = _wall,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.reactor = reactor
@@ -73,10 +79,16 @@ class ServerService(MultiService):
         """New with each process, because the memory of the one before is gone (I9)."""
         self.random = random_module.Random() if random is None else random
         """For the pauses between attempts to connect."""
+        self._wall = wall
+        """Milliseconds since 1970: when keys expire."""
         self.pid = os.getpid() if pid is None else pid
         self.core: ServerCore | None = None
         """None until the coordinator has said who we are."""
         self.port = options.port
+        self.line_port = 0
+        """Where line clients are served; 0: nowhere. Set by a child service when it has begun to listen."""
+        self.course_port = 0
+        """The same for clients of the original system."""
         self.turns = 0
         """Turns ended so far."""
         self.coordinator_ends_us = False
@@ -163,7 +175,7 @@ class ServerService(MultiService):
         if self.core is None:
             self.server_id = server_id
             member = Member(server_id, self.store_id)
-            self.core = ServerCore(member, self._open_store(), timing, self.reactor.seconds)
+            self.core = ServerCore(member, self._open_store(), timing, self.reactor.seconds, self._wall)
             log.info("registered as server {server}, store {store}", server=server_id, store=self.store_id.hex())
         else:
             self.core.set_timing(timing)
@@ -236,9 +248,8 @@ class ServerService(MultiService):
             if sender is not None:
                 sender.send(messages)
         for mailbox in turn.mailboxes:
-            session = self._clients.get(mailbox.client)
-            if session is not None and session.mailbox is mailbox:
-                session.flush()
+            if mailbox.open:
+                mailbox.flush()
             else:
                 mailbox.take()
         for message, request_id in turn.to_coordinator:

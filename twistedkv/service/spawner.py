@@ -229,8 +229,13 @@ class Spawner:
             f"--id={local.server_id}",
             f"--host={LOOPBACK.get(options.host, options.host)}",
             f"--data-dir={base}",
+            f"--line-port={options.line_port and options.line_port + local.server_id - 1}",
+            f"--line-idle={options.line_idle_seconds:g}",
+            f"--course-port={options.course_port and options.course_port + local.server_id}",
         ]
         environment = {key: value for key, value in os.environ.items() if key != "TWISTEDKV_FAIL"}
+        if options.moved:
+            arguments.append("--moved")
         if options.owns_servers:
             arguments.append("--die-with-parent")
             environment[PARENT_VARIABLE] = str(self._processes.own_pid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -13,7 +13,9 @@ from twistedkv.core.commands import serving, status
 from twistedkv.core.server import ServerCore
 from twistedkv.core.steps import Change
 from twistedkv.failpoints import Failpoints
+from twistedkv.line.port import LinePort
 from twistedkv.mapstore.memory import MemoryDisk
+from twistedkv.recording.lineclient import LineClient
 from twistedkv.service.config import CoordinatorOptions, ServerOptions
 from twistedkv.service.coordinator import CoordinatorService
 from twistedkv.service.server import ServerService
@@ -26,6 +28,7 @@ from twistedkv.simulation.timeline import Timeline
 
 COORDINATOR_HOST = "10.0.0.100"
 COORDINATOR_PORT = 7400
+LINE_PORT = 7379
 CLUSTER = "simulated"
 BOOT_WALL_SECONDS = 1_700_000_000.0
 
@@ -40,10 +43,14 @@ class Shape:
     shards: int = 6
     heartbeat_seconds: float = 0.2
     clients: int = 3
+    line_clients: int = 0
+    """Clients that speak RESP, besides those."""
     clock_error: float = 0.0
     """Rates of the clocks differ from 1 by up to so much."""
     spawns: bool = False
     """The coordinator starts the servers, which outlive it."""
+    moved: bool = False
+    """Line clients are sent to the server that has their keys."""
     standbys: int = 0
     """Servers more than those, started as standbys."""
 
@@ -70,6 +77,22 @@ class ClientProgram:
             cluster=CLUSTER,
             deadline=deadline,
         )
+
+    def startService(self) -> None:
+        """Make the client."""
+        self.client = self._make()
+
+    def stopService(self) -> Any:
+        """Close it."""
+        return self.client.close()
+
+
+class LineClientProgram:
+    """A process that has one client of the line ports in it."""
+
+    def __init__(self, process: Process, addresses: Sequence[tuple[str, int]], random: Any) -> None:
+        self.client: LineClient
+        self._make: Callable[[], LineClient] = lambda: LineClient(addresses, process.reactor, random)
 
     def startService(self) -> None:
         """Make the client."""
@@ -182,10 +205,13 @@ class Cluster:
             server_id=server_id,
             host=host,
             standby=server_id > self.shape.servers,
+            line_port=LINE_PORT,
         )
 
+        wall = self.wall_of(host)
+
         def make(process: Process) -> ServerService:
-            return ServerService(
+            server = ServerService(
                 process.reactor,
                 options,
                 process.end,
@@ -194,13 +220,29 @@ class Cluster:
                 store_id=self.identity_of(server_id),
                 random=self.timeline.stream(f"server {server_id}, pid {process.pid}"),
                 pid=process.pid,
+                wall=wall,
             )
+            client_id = self._identities.randbytes(16)
+            chance = self.timeline.stream(f"line port {server_id}, pid {process.pid}")
+            line = LinePort(server, moved=self.shape.moved, client_id=client_id, wall=wall, random=chance)
+            line.setServiceParent(server)  # type: ignore[no-untyped-call]
+            return server
 
         def has_exited(process: Process, how: str) -> None:
             self.server_exited(server_id, process)
             exited(process, how)
 
         return self._process(f"server {server_id}", host, make, has_exited, start_seconds)
+
+    def wall_of(self, host: str) -> Callable[[], int]:
+        """The wall clock of a host, in milliseconds since 1970: off by up to a second, and as fast as its other one."""
+        offset = BOOT_WALL_SECONDS + self.timeline.stream(f"wall clock of {host}").uniform(-1.0, 1.0)
+
+        def wall() -> int:
+            clock = self._clocks.get(host)
+            return int(1000 * (offset + self.timeline.now * (1.0 if clock is None else clock.rate)))
+
+        return wall
 
     def identity_of(self, server_id: int) -> bytes:
         """The store id of a server's next process: another each time, because its memory is empty (I9)."""
@@ -214,6 +256,15 @@ class Cluster:
             return ClientProgram(process, self._identities.randbytes(16), random, deadline)
 
         return self._process(f"client {number}", f"10.0.1.{number}", make)
+
+    def start_line_client(self, number: int) -> Process:
+        """Start a client that speaks RESP."""
+        addresses = [(self.host_of(server_id), LINE_PORT) for server_id in self.shape.server_ids]
+
+        def make(process: Process) -> LineClientProgram:
+            return LineClientProgram(process, addresses, self.timeline.stream(f"line client, pid {process.pid}"))
+
+        return self._process(f"line client {number}", f"10.0.2.{number}", make)
 
     # Looking.
 

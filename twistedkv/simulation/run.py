@@ -111,6 +111,7 @@ def draw_shape(timeline: Timeline) -> Shape:
         clock_error=chance.choice((0.0, 0.01, 0.13)),
         spawns=chance.random() < 0.3,
         standbys=chance.choice((0, 0, 1)),
+        line_clients=chance.choice((1, 1, 2)),
     )
 
 
@@ -212,6 +213,8 @@ class _Run:
             return False
         for number in range(1, cluster.shape.clients + 1):
             self.workload.run_client(cluster.start_client(number))
+        for number in range(1, cluster.shape.line_clients + 1):
+            self.workload.run_client(cluster.start_line_client(number))
         return True
 
     def _disturb(self) -> None:

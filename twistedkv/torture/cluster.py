@@ -114,7 +114,7 @@ class LocalCluster:
         command = [
             *(sys.executable, "-c", _PROGRAM, "-n", "--pidfile=", f"--logfile={self.directory / COORDINATOR_LOG}"),
             *("twistedkv", "coordinator", "--spawn", f"--servers={settings.servers}", f"--copies={settings.copies}"),
-            *(f"--shards={settings.shards}", f"--port={self.port}", f"--base-dir={self.directory}"),
+            *(f"--shards={settings.shards}", f"--port={self.port}", "--line-port=0", f"--base-dir={self.directory}"),
         ]
         arguments = [sys.executable, "-m", "twistedkv.torture.warden", *command]
         protocol = _Warden(self._heard, self._warden_gone)

@@ -3,10 +3,11 @@
 from struct import Struct, error
 
 from twistedkv.errors import ProtocolError, Status
-from twistedkv.limits import KEY_BYTES_MAX, SCAN_KEYS_MAX, VALUE_BYTES_MAX
+from twistedkv.limits import ARGUMENTS_MAX, COMMANDS_MAX, KEY_BYTES_MAX, SCAN_KEYS_MAX, SLOTS, VALUE_BYTES_MAX
 from twistedkv.messages.client import (
     Cas,
     Delete,
+    Execute,
     Get,
     Incr,
     MapRequest,
@@ -18,6 +19,7 @@ from twistedkv.messages.client import (
     ScanItem,
     ScanPage,
     Verify,
+    Watched,
 )
 from twistedkv.wire.fields import I64, U8, U16, U32, U64, Bytes, Family, Flag, Layout, Many, Rest
 from twistedkv.wire.frames import HEADER, HEADER_BYTES, MAGIC, PROTOCOL_VERSION
@@ -32,6 +34,7 @@ INCR = 0x15
 VERIFY = 0x16
 SCAN = 0x17
 CONFIG_REQ = 0x18
+EXECUTE = 0x19
 RESULT = 0x20
 SCAN_PAGE = 0x21
 CONFIG_RESP = 0x22
@@ -55,6 +58,18 @@ FAMILY = Family(
         Layout(Scan, ("slot", U16), ("after", KEY), ("count", U32), ("prefix", KEY), ("values", Flag())),
     ),
     (CONFIG_REQ, Layout(MapRequest, ("subscribe", Flag()))),
+    (
+        EXECUTE,
+        Layout(
+            Execute,
+            *_WRITE,
+            ("slot", U16),
+            ("protocol", U8),
+            ("transaction", Flag()),
+            ("watched", Many(U16, Layout(Watched, ("key", KEY), ("version", U64)), COMMANDS_MAX)),
+            ("commands", Many(U16, Many(U32, VALUE, ARGUMENTS_MAX), COMMANDS_MAX)),
+        ),
+    ),
     (RESULT, Layout(Result, ("status", U8), ("version", U64), ("value", Rest()))),
     (
         SCAN_PAGE,
@@ -68,7 +83,7 @@ FAMILY = Family(
     (CONFIG_RESP, Layout(MapUpdate, ("map", CLUSTER_MAP))),
 )
 
-Request = Noop | Get | Put | Delete | Cas | Incr | Verify | Scan | MapRequest
+Request = Noop | Get | Put | Delete | Cas | Incr | Verify | Scan | MapRequest | Execute
 Response = Result | ScanPage | MapUpdate
 
 _PUT_HEAD = Struct(">QQQH")
@@ -104,14 +119,25 @@ def decode_request(message_type: int, body: bytes) -> Request:
     if message_type == GET:
         check_key(body)
         return Get(body)
-    if not NOOP <= message_type <= CONFIG_REQ:
+    if not NOOP <= message_type <= EXECUTE:
         raise ProtocolError(f"message type 0x{message_type:02x} is not one of the requests of a client")
     request: Request = FAMILY.decode(message_type, body)
     if isinstance(request, Delete | Cas | Incr | Verify):
         check_key(request.key)
     if isinstance(request, Cas) and len(request.value) > VALUE_BYTES_MAX:
         raise ProtocolError(f"Cas: a value has at most {VALUE_BYTES_MAX} bytes, this one has {len(request.value)}")
+    if isinstance(request, Execute):
+        _check_execute(request)
     return request
+
+
+def _check_execute(request: Execute) -> None:
+    if request.slot >= SLOTS or request.protocol not in (2, 3):
+        raise ProtocolError(f"Execute: slot {request.slot} or RESP{request.protocol} does not exist")
+    if not all(request.commands) or (len(request.commands) != 1 and not request.transaction):
+        raise ProtocolError("Execute: one command, or a transaction of several, each with its name, is expected")
+    if request.watched and not request.transaction:
+        raise ProtocolError("Execute: keys are watched for a transaction only")
 
 
 def encode_put(put: Put) -> bytes:

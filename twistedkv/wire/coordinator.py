@@ -71,6 +71,8 @@ FAMILY = Family(
             ("store_id", IDENTITY),
             ("host", Text(U8, HOST_BYTES_MAX)),
             ("port", U16),
+            ("line_port", U16),
+            ("course_port", U16),
             ("pid", U32),
             ("standby", Flag()),
             ("reports", _REPORTS),

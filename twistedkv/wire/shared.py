@@ -56,6 +56,8 @@ SERVER = Layout(
     ("port", U16),
     ("state", Enumerated(ServerState)),
     ("pid", U32),
+    ("line_port", U16),
+    ("course_port", U16),
 )
 
 

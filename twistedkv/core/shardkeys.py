@@ -1,0 +1,187 @@
+"""The keys of one shard as commands see them (`commands.keyspace`): the store, and over it what this request changes.
+
+A key whose moment has come is not there for any command. That it is gone is part of the same update as what the command
+changes, or an update of its own: nobody is told that a key has expired before every copy knows (docs/design.md).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import attrs
+
+from twistedkv.limits import SEQUENCE_MAX, SLOTS
+from twistedkv.records import (
+    EXPIRES,
+    TOMBSTONE,
+    is_tombstone,
+    record_expiry,
+    record_value,
+    record_version,
+)
+from twistedkv.slots import slot_of
+
+if TYPE_CHECKING:
+    from twistedkv.core.replica import Replica
+
+_PLACE_BITS = 32
+_SLOT_PARTS_MAX = 64
+"""Listing a slot costs the same for a small part of it as for all, so it is listed in no more parts than this."""
+
+
+@attrs.define
+class Change:
+    """What becomes of a key. `value` None: it is deleted."""
+
+    slot: int
+    value: bytes | None
+    expiry: int
+
+
+class ShardKeys:
+    """See the module. One object for each shard, used for one request after another."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._store = replica.store
+        self._writes = False
+        self._version = 0
+        self.now = 0
+        self.changes: dict[bytes, Change] = {}
+        """By key, in the order of their first change."""
+        self.effective = False
+        """Whether a command changed something, so that there is more in `changes` than keys that have expired."""
+        self.refused = ""
+        """Why nothing of this may be executed: it reached for what is not its own."""
+        self.seen = 0
+        """Sequence of the newest update that was looked at."""
+
+    def begin(self, now: int, *, writes: bool) -> None:
+        """The next request begins, at this moment of the wall clock in milliseconds."""
+        self.now = now
+        self._writes = writes
+        self._version = self._replica.version_base | (self._replica.sequence + 1)
+        if self.changes:
+            self.changes = {}
+        self.effective = False
+        self.refused = ""
+        self.seen = 0
+
+    def _record(self, key: bytes) -> bytes | None:
+        """The record of a key that is there, and has not been changed in this request."""
+        slot = slot_of(key)
+        if not self._own(slot):
+            return None
+        record = self._store.get(slot, key)
+        if record is None:
+            return None
+        sequence = record_version(record) & SEQUENCE_MAX
+        self.seen = max(self.seen, sequence)
+        flags = record[8]
+        if flags:
+            if flags & TOMBSTONE:
+                return None
+            if flags & EXPIRES and record_expiry(record) <= self.now:
+                self.changes[key] = Change(slot, None, 0)
+                return None
+        return record
+
+    def _own(self, slot: int) -> bool:
+        """Whether a slot is of this shard. If not, the request is refused: the store may have others' keys, too."""
+        configuration = self._replica.configuration
+        if configuration is not None and configuration.first_slot <= slot <= configuration.last_slot:
+            return True
+        self.refused = "the keys are not all of one shard"
+        return False
+
+    def get(self, key: bytes) -> bytes | None:
+        change = self.changes.get(key)
+        if change is not None:
+            return change.value
+        record = self._record(key)
+        return None if record is None else record_value(record)
+
+    def expiry(self, key: bytes) -> int:
+        change = self.changes.get(key)
+        if change is not None:
+            return change.expiry
+        record = self._record(key)
+        return 0 if record is None else record_expiry(record)
+
+    def version(self, key: bytes) -> int:
+        change = self.changes.get(key)
+        if change is not None:
+            return 0 if change.value is None else self._version
+        record = self._record(key)
+        return 0 if record is None else record_version(record)
+
+    def put(self, key: bytes, value: bytes, expiry: int = 0) -> None:
+        self._change(key, value, expiry)
+
+    def delete(self, key: bytes) -> None:
+        if self.get(key) is not None:
+            self._change(key, None, 0)
+
+    def _change(self, key: bytes, value: bytes | None, expiry: int) -> None:
+        slot = slot_of(key)
+        if not self._own(slot):
+            return
+        if not self._writes:
+            self.refused = "a command that writes needs the number of a write"
+        else:
+            self.changes[key] = Change(slot, value, expiry)
+            self.effective = True
+
+    # Many keys. What this request has changed itself is not looked at.
+
+    def count(self) -> int:
+        configuration = self._replica.configuration
+        if configuration is None:
+            return 0
+        self.seen = self._replica.sequence
+        return self._store.count(configuration.slots) - self._replica.buried()
+
+    def slot_count(self, slot: int) -> int:
+        return len(self._live(slot))
+
+    def slot_keys(self, slot: int, most: int) -> list[bytes]:
+        return sorted(self._live(slot))[:most]
+
+    def _live(self, slot: int) -> list[bytes]:
+        if not self._own(slot):
+            return []
+        self.seen = self._replica.sequence
+        return [
+            key
+            for key, record in self._store.items(slot)
+            if not record[8] or not (is_tombstone(record) or 0 < record_expiry(record) <= self.now)
+        ]
+
+    def page(self, cursor: int, least: int) -> tuple[list[bytes], int]:
+        """See `Keyspace.page`. A cursor is a slot and, in its lower half, a place in it: keys stand by their CRC-32.
+
+        So nothing has to be remembered between two pages, and a key that is there all the time is on one of them.
+        """
+        configuration = self._replica.configuration
+        if configuration is None:
+            return [], 0
+        first = cursor >> _PLACE_BITS
+        place = cursor & (1 << _PLACE_BITS) - 1
+        found: list[bytes] = []
+        for slot in range(max(first, configuration.first_slot), configuration.last_slot + 1):
+            keys = self._live(slot)
+            if keys:
+                begin = place if slot == first else 0
+                placed = sorted((at, key) for key in keys if (at := crc32(key)) >= begin)
+                take = max(least - len(found), -(-len(keys) // _SLOT_PARTS_MAX))
+                while 0 < take < len(placed) and placed[take][0] == placed[take - 1][0]:
+                    take += 1  # keys of one place are never parted
+                found += [key for _, key in placed[:take]]
+                if take < len(placed):
+                    return found, slot << _PLACE_BITS | placed[take][0]
+            if len(found) >= least:
+                break
+        else:
+            slot = configuration.last_slot
+        return found, (slot + 1 << _PLACE_BITS) if slot + 1 < SLOTS else 0

@@ -1,0 +1,126 @@
+"""Updates of a shard by its primary: each is given the next sequence, applied, and left to be replicated.
+
+The log entry, the store and the dedup table say the same when one of these methods returns. Whether the update is
+committed, and who is told, is for `serving`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twistedkv.core.entries import ONE, SEVERAL, encode_entry, encode_rows
+from twistedkv.core.mailbox import Outbox
+from twistedkv.core.shardkeys import Change
+from twistedkv.limits import SEQUENCE_MAX
+from twistedkv.messages.coordinator import ReplicaRole
+from twistedkv.records import EXPIRES, TOMBSTONE, make_expiring_record, make_record, record_expiry
+from twistedkv.slots import slot_of
+
+if TYPE_CHECKING:
+    from twistedkv.core.replica import Replica
+
+_NOBODY = bytes(16)
+"""Client id of updates that no client asked for."""
+
+
+class Updates:
+    """See the module. `wall` gives milliseconds since 1970."""
+
+    def __init__(self, replica: Replica, outbox: Outbox, wall: Callable[[], int]) -> None:
+        self._replica = replica
+        self._outbox = outbox
+        self._wall = wall
+
+    def one(
+        self,
+        slot: int,
+        key: bytes,
+        flags: int,
+        value: bytes,
+        expiry: int,
+        number: int,
+        oldest: int,
+        client: bytes,
+        reply: bytes,
+    ) -> int:
+        """A client's update of one key. Its version."""
+        replica = self._replica
+        version = replica.version_base | (replica.last & SEQUENCE_MAX) + 1
+        record = make_expiring_record(version, expiry, value) if expiry else make_record(version, flags, value)
+        replica.store.put(slot, key, record)
+        if flags or expiry or replica.expiries:
+            replica.stored(slot, key, record)
+        self._log(version, encode_entry(slot, key, record, ONE, number, oldest, client, reply))
+        replica.dedup.remember(client, number, oldest, version & SEQUENCE_MAX, (version, reply) if reply else version)
+        return version
+
+    def several(
+        self,
+        changes: dict[bytes, Change],
+        number: int = 0,
+        oldest: int = 0,
+        client: bytes = _NOBODY,
+        reply: bytes = b"",
+    ) -> int:
+        """One update of several keys, by a client if `number` is not 0. Its version."""
+        replica = self._replica
+        version = replica.version_base | (replica.last & SEQUENCE_MAX) + 1
+        rows = []
+        for key, change in changes.items():
+            if change.value is None:
+                record = make_record(version, TOMBSTONE, b"")
+            elif change.expiry:
+                record = make_expiring_record(version, change.expiry, change.value)
+            else:
+                record = make_record(version, 0, change.value)
+            rows.append((change.slot, key, record))
+            replica.store.put(change.slot, key, record)
+            if record[8] or replica.expiries:
+                replica.stored(change.slot, key, record)
+        if len(rows) == 1:
+            entry = encode_entry(*rows[0], ONE, number, oldest, client, reply)
+        else:
+            packed = version.to_bytes(8, "big") + encode_rows(rows)
+            entry = encode_entry(rows[0][0], b"", packed, SEVERAL, number, oldest, client, reply)
+        self._log(version, entry)
+        if number:
+            replica.dedup.remember(
+                client, number, oldest, version & SEQUENCE_MAX, (version, reply) if reply else version
+            )
+        return version
+
+    def _log(self, version: int, entry: bytes) -> None:
+        """The update with this version has been applied."""
+        replica = self._replica
+        replica.last = version
+        replica.unsent.append(entry)
+        self._outbox.dirty[replica.shard] = None
+
+    # Keys that expire.
+
+    def expired(self, slot: int, key: bytes, record: bytes) -> bool:
+        """Whether the moment of an expiring record has come: then the key is deleted now, on all copies."""
+        if record_expiry(record) > self._wall():
+            return False
+        self.several({key: Change(slot, None, 0)})
+        return True
+
+    def expire(self, most: int) -> None:
+        """Delete keys whose moment has come, at most so many. For the background."""
+        replica = self._replica
+        if replica.role is not ReplicaRole.PRIMARY or not replica.expiries:
+            return
+        now = self._wall()
+        changes: dict[bytes, Change] = {}
+        for key in replica.expiries.due(now, most):
+            slot = slot_of(key)
+            record = replica.store.get(slot, key)
+            if record is not None and record[8] & EXPIRES and record_expiry(record) <= now:
+                changes[key] = Change(slot, None, 0)
+            elif record is not None and record[8] & EXPIRES:
+                replica.expiries.note(key, record_expiry(record))
+            else:
+                replica.expiries.forget(key)
+        if changes:
+            self.several(changes)

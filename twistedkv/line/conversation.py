@@ -1,0 +1,325 @@
+"""One client of the line port: what it has asked, in order, and what it is still to be answered.
+
+Commands are begun in the order in which they came, and many of them are under way at a time; replies are given in that
+order, whichever comes first. What needs what comes before it to be finished (WAIT, WATCH, FLUSHALL) holds up what comes
+after it. Bounds: commands begun in one turn, commands under way, bytes of replies that the client has not read. What
+has been read from the client and may not begin yet waits in a backlog, and as long as it does, nothing more is read.
+
+How large a reply is, is known when it is there. So how many commands may be under way goes by the replies of late, and
+who gets many small ones, then asks for many large ones and does not read them, is cut off.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IDelayedCall
+
+from twistedkv.commands.table import Command, check_keys, keys_of, lookup
+from twistedkv.errors import CommandError
+from twistedkv.limits import (
+    CLIENT_OUTPUT_BYTES_MAX,
+    COMMANDS_PER_TURN_MAX,
+    LINE_HELD_BYTES_MAX,
+    UNDER_WAY_FIRST,
+    UNDER_WAY_MAX,
+)
+from twistedkv.line.failures import CROSS_SHARD, cross_shard, reply_of
+from twistedkv.line.many import groups_of, scatter
+from twistedkv.line.transaction import Transaction
+from twistedkv.resp import replies
+from twistedkv.resp.requests import RequestParser
+from twistedkv.slots import slot_of
+
+if TYPE_CHECKING:
+    from twistedkv.line.desk import Desk
+
+_TAKEN_APART = frozenset((b"mget", b"mset", b"del", b"unlink", b"exists", b"touch"))
+_FLOOR = 64
+"""Bytes that a reply counts at least, of those that may be under way."""
+
+
+class Reply:
+    """The place of one reply among those of its conversation. A `Waiter`."""
+
+    __slots__ = ("_conversation", "argv", "data", "since")
+
+    def __init__(self, conversation: Conversation, argv: list[bytes], since: float) -> None:
+        self._conversation = conversation
+        self.argv = argv
+        self.since = since
+        self.data = b""
+        """Empty until it is there."""
+
+    def callback(self, result: bytes) -> None:
+        """The command was executed, or has failed in a way that its reply says."""
+        self.data = result
+        self._conversation.settled(self)
+
+    def errback(self, fail: Exception) -> None:
+        """It was not executed, or that is not known."""
+        self.data = reply_of(fail)
+        self._conversation.settled(self)
+
+
+class Conversation:
+    """See the module.
+
+    desk     what all conversations of a server share
+    number   of the connection, from 1
+    address  of the client, as host:port
+    write    sends bytes to the client
+    close    closes the connection once they are sent
+    abort    closes it at once, whatever has not been sent
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        number: int,
+        address: str,
+        own_address: str,
+        write: Callable[[bytes], None],
+        close: Callable[[], None],
+        abort: Callable[[], None],
+    ) -> None:
+        self.desk = desk
+        self._write = write
+        self._close = close
+        self._abort = abort
+        self.number = number
+        self.address = address
+        self.own_address = own_address
+        self.begun_at = self.heard_at = desk.now()
+        self.protocol = 2
+        self.name = b""
+        self.library = b""
+        self.library_version = b""
+        self.last_command = b""
+        self.commands = 0
+        self.transaction: Transaction | None = None
+        """The one that is being queued."""
+        self.watched: dict[bytes, int] = {}
+        """Keys and the versions that they had."""
+        self.written: set[int] = set()
+        """A slot of each shard that this client has written to."""
+        self.ending = False
+        """It is closed when all replies have been given."""
+        self.gone = False
+        self.timer: IDelayedCall | None = None
+        """Of a command that waits."""
+        self._parser = RequestParser()
+        self._backlog: deque[list[bytes]] = deque()
+        self._under_way: deque[Reply] = deque()
+        self._closed = False
+        self._held_up: Reply | None = None
+        """Nothing is begun until this reply is there."""
+        self._out: list[bytes] = []
+        self._size = 0
+        """Bytes of the replies that are there and not sent: those in `_out`, and those that come after one that is not
+        there yet."""
+        self._completed = 0
+        self._largest = _FLOOR
+        """About the size of the largest of the latest replies."""
+        self._blocked = False
+        """The client does not read."""
+
+    # The rim's side.
+
+    def received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self.ending:
+            return
+        self.heard_at = self.desk.now()
+        self._backlog += self._parser.feed(data)
+        self.proceed()
+
+    def lost(self) -> None:
+        """The connection is gone. What is under way is executed, and answered to nobody."""
+        self.gone = self.ending = True
+        self._backlog.clear()
+        self._out.clear()
+        if self.timer is not None and self.timer.active():
+            self.timer.cancel()
+        self.desk.leave(self)
+
+    def end(self) -> None:
+        """Begin nothing more, and close when everything that is under way has been answered."""
+        self._backlog.clear()
+        self.ending = True
+        self.desk.write_soon(self)
+
+    def block(self, blocked: bool) -> None:
+        """The client does not read what it is sent, or does again."""
+        self._blocked = blocked
+        if not blocked:
+            self.proceed()
+
+    def send(self) -> None:
+        """Give the rim what there is to be sent."""
+        if self._out and not self._blocked:
+            data = b"".join(self._out)
+            self._out.clear()
+            self._size -= len(data)
+            self._write(data)
+        if self.ending and not (self._under_way or self._out or self._closed):
+            self._closed = True
+            self._close()
+
+    @property
+    def listening(self) -> bool:
+        """Whether more should be read from the client."""
+        return not (self._backlog or self._blocked or self.ending)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing has been asked that is not answered."""
+        return not (self._backlog or self._under_way)
+
+    @property
+    def held_up(self) -> bool:
+        """Whether a command that waits holds up what comes after it."""
+        return self._held_up is not None
+
+    @property
+    def size(self) -> int:
+        """Bytes of replies that wait to be sent."""
+        return self._size
+
+    @property
+    def partial(self) -> bool:
+        """Whether a request has begun to come."""
+        return self._parser.partial
+
+    # Commands.
+
+    def proceed(self) -> None:
+        """Begin what may begin."""
+        backlog = self._backlog
+        left = COMMANDS_PER_TURN_MAX
+        while backlog and not (self._held_up or self._blocked or self.ending):
+            if self._size > CLIENT_OUTPUT_BYTES_MAX or len(self._under_way) >= self._room():
+                break  # goes on when replies have come, or have been taken
+            if not left or self.desk.shards.full:
+                self.desk.write_soon(self)  # and with it, goes on
+                break
+            left -= 1
+            self._perform(backlog.popleft())
+        if self._parser.failed and not backlog and not self.ending:
+            self.answer(replies.error(self._parser.failed))
+            self.ending = True
+        if self._out and not self._blocked:
+            self.desk.write_soon(self)
+
+    def _room(self) -> int:
+        return min(UNDER_WAY_MAX, UNDER_WAY_FIRST + 2 * self._completed, 1 + CLIENT_OUTPUT_BYTES_MAX // self._largest)
+
+    def _perform(self, argv: list[bytes]) -> None:
+        self.commands += 1
+        transaction = self.transaction
+        command = None
+        try:
+            command = lookup(argv)
+            name = self.last_command = command.name
+            if transaction is not None and name not in Transaction.AT_ONCE:
+                transaction.add(command, argv)
+                self.answer(replies.QUEUED)
+                return
+            function = self.desk.functions.get(name)
+            if function is None:
+                self._to_shards(command, argv)
+                return
+            reply = function(self, argv)
+        except CommandError as wrong:
+            text = str(wrong)
+            if command is None and argv[0].upper() == b"EXEC":
+                self.forget_transaction()
+                text = f"EXECABORT Transaction discarded because of: {text.removeprefix('ERR ')}"
+            elif transaction is not None and (command is None or command.name not in Transaction.AT_ONCE):
+                transaction.reject()
+            reply = replies.error(text)
+        if reply is not None:
+            self.answer(reply)
+
+    def _to_shards(self, command: Command, argv: list[bytes]) -> None:
+        check_keys(command, argv)
+        keys = keys_of(command, argv)
+        slot = slot_of(keys[0])
+        shards = self.desk.shards
+        if len(keys) > 1:
+            if self.desk.moved and any(slot_of(key) != slot for key in keys):
+                raise CommandError(CROSS_SHARD)
+            groups = groups_of(shards, keys)
+            if len(groups) > 1:
+                if command.name not in _TAKEN_APART:
+                    raise CommandError(cross_shard(command.name))
+                if command.name == b"mset" and len(argv) % 2 == 0:  # or only some of the parts would be refused
+                    raise CommandError("ERR wrong number of arguments for 'mset' command")
+                if "write" in command.flags:
+                    self.written.update(slot_of(keys[places[0]]) for places in groups.values())
+                scatter(self.later(argv), shards, argv, command.name, groups, self.protocol)
+                return
+        self.desk.check_mine(slot)
+        writes = "write" in command.flags
+        if writes:
+            self.written.add(slot)
+        shards.execute(self.later(argv), slot, [argv], writes=writes, protocol=self.protocol)
+
+    # Replies.
+
+    def answer(self, reply: bytes) -> None:
+        """The next reply is this."""
+        if self._under_way:
+            self.later([]).callback(reply)
+        else:
+            self._out.append(reply)
+            self._size += len(reply)
+
+    def later(self, argv: list[bytes], *, hold: bool = False) -> Reply:
+        """The next reply will come; with `hold`, nothing is begun before it is there."""
+        reply = Reply(self, argv, self.heard_at)
+        self._under_way.append(reply)
+        if hold:
+            self._held_up = reply
+        return reply
+
+    def is_next(self, reply: Reply) -> bool:
+        """Whether everything before this reply has been given."""
+        return bool(self._under_way) and self._under_way[0] is reply
+
+    def settled(self, reply: Reply) -> None:
+        """A reply is there."""
+        size = len(reply.data)
+        self._completed += 1
+        self._largest = max(size, self._largest - (self._largest >> 6), _FLOOR)
+        if reply.argv:
+            self.desk.took(self, reply)
+        if self._held_up is reply:
+            self._held_up = None
+            self.desk.write_soon(self)  # and with it, go on
+        under_way = self._under_way
+        if self.gone:
+            under_way.clear()
+            return
+        if self._size > LINE_HELD_BYTES_MAX:
+            self.lost()
+            self._abort()
+            return
+        self._size += size
+        if under_way and under_way[0] is reply:
+            while under_way and under_way[0].data:
+                self._out.append(under_way.popleft().data)
+            self.desk.write_soon(self)
+
+    def reset(self) -> None:
+        """Begin anew, as RESET asks."""
+        self.forget_transaction()
+        self.protocol = 2
+        self.name = b""
+
+    def forget_transaction(self) -> None:
+        """Drop what is queued, and watch nothing any more."""
+        self.transaction = None
+        self.watched = {}
