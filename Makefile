@@ -11,7 +11,7 @@ JOBS ?= 2
 SECONDS_EACH ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint format bench matrix faults acceptance simulate tools mutants torture fuzz clean help
+.PHONY: run test lint format bench matrix faults acceptance clients simulate tools mutants torture fuzz clean help
 
 run: $(READY) ## start a local cluster in the foreground (more options: make run ARGS="--servers 5 --copies 3")
 	@exec $(BIN)/twistd -n --pidfile= twistedkv cluster --base-dir $(BASE_DIR) $(ARGS)
@@ -41,9 +41,18 @@ acceptance: $(READY) ## what the system is asked to withstand, on real processes
 	@failed=0; for script in workload packages daemons switching without_coordinator; do \
 	    $(BIN)/python -m tests.acceptance.$$script || failed=1; done; exit $$failed
 
+clients: $(READY) .clients/ready ## clients of Redis, unmodified, on real clusters (some: make clients ARGS="ioredis"; needs node)
+	@$(BIN)/python -c 'import hiredis, redis, txredisapi; assert redis.VERSION >= (8,)' 2>/dev/null || \
+	    $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input \
+	    --config-settings editable_mode=compat -e '.[clients]' </dev/null
+	@command -v redis-cli >/dev/null || \
+	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-tools >/dev/null; }
+	@$(BIN)/python -m tests.clients $(ARGS)
+
 tools: ## install what some tests need of the system, where it is missing (Debian, as root)
 	@missing=""; command -v nft >/dev/null || [ -x /usr/sbin/nft ] || missing="$$missing nftables"; \
 	    command -v ip >/dev/null || [ -x /sbin/ip ] || missing="$$missing iproute2"; \
+	    command -v redis-cli >/dev/null || missing="$$missing redis-tools"; \
 	    [ -z "$$missing" ] || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
 
 mutants: $(READY) ## take out one rule of the protocol at a time: the tests must notice (make mutants ARGS="--search 300")
@@ -61,7 +70,7 @@ fuzz: $(READY) ## look for bytes that a decoder cannot take, for a minute each (
 	@$(BIN)/python -m tests.fuzz.target --seconds $(SECONDS_EACH) $(ARGS)
 
 clean: ## remove what can be made again (the virtual environment too, the data in .cluster not)
-	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz .clients
 	@rm -f twisted/plugins/dropin.cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -80,4 +89,12 @@ $(READY): pyproject.toml setup.cfg
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input \
 	    --config-settings editable_mode=compat -e '.[dev]' </dev/null
 	@$(BIN)/python -c 'from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))' >/dev/null 2>&1 || true
+	@touch $@
+
+# Clients for node, of the versions that the package.json names.
+.clients/ready: tests/clients/node/package.json
+	@command -v npm >/dev/null || { echo "npm was not found: install Node.js 20 or newer." >&2; exit 1; }
+	@mkdir -p .clients
+	@cp $< .clients/package.json
+	@npm install --prefix .clients --no-audit --no-fund --no-package-lock --loglevel=error </dev/null >/dev/null
 	@touch $@

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "twistedkv"
 
-LAYERS = ["values", "wire", "core", "storage", "net", "service", "client", "plugin"]
+LAYERS = ["values", "wire", "core", "storage", "net", "service", "client", "line", "plugin"]
 """From the bottom. A module imports from its own layer and those before it."""
 
 ROOMS = {
@@ -32,11 +32,13 @@ ROOMS = {
     "service": "service",
     "failpoints": "service",
     "recording": "client",
+    "line": "line",
     "simulation": "plugin",
     "torture": "plugin",
     "client": "client",
     "blocking": "client",
     "cli": "plugin",
+    "shell": "plugin",
     "tap": "plugin",
 }
 """What stands in `twistedkv/` and is not named here is of the values."""

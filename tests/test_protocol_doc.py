@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from tests.support import annotated
-from tests.wire.examples import EXAMPLES, LAYOUTS, LOG_ENTRY, SESSIONS, STORE_C, STREAMED_RECORD, Example
+from tests.wire.examples import EXAMPLES, LAYOUTS, LOG_ENTRY, ROWS, SESSIONS, STORE_C, Example
 from twistedkv import limits
 from twistedkv.clustermap import ServerState
-from twistedkv.core import dedup, entries, transfer
+from twistedkv.core import dedup, entries
 from twistedkv.errors import Status
 from twistedkv.messages.coordinator import ReplicaRole
 from twistedkv.messages.hello import Role
 from twistedkv.messages.peer import Refusal
-from twistedkv.records import RECORD_HEAD, TOMBSTONE
+from twistedkv.records import EXPIRES, EXPIRY_BYTES, RECORD_HEAD, TOMBSTONE
 from twistedkv.slots import slot_of
 from twistedkv.wire.fields import Field, Layout, Many
 from twistedkv.wire.frames import HEADER, HEADER_BYTES, MAGIC, PROTOCOL_VERSION, RETRY, FrameDecoder
@@ -197,19 +197,24 @@ def test_what_peers_carry_inside_of_messages() -> None:
     [record] = tables(SECTIONS["Peer family", "Record"])
     assert sum(sizes_of(record)) == RECORD_HEAD.size
     assert f"0x{TOMBSTONE:02x}" in record[1][2]
+    assert f"0x{EXPIRES:02x}" in record[1][2]
+    assert record[2][0] == "expiry"
+    assert record[2][1] == f"{EXPIRY_BYTES} bytes or none"
     [entry] = tables(SECTIONS["Peer family", "Log entry"])
-    assert [name for name, *_ in entry][:-2] == [
+    assert [name for name, *_ in entry][:-3] == [
         "slot",
         "key_bytes",
         "record_bytes",
+        "reply_bytes",
         "kind",
         "number",
         "oldest",
         "client",
     ]
     assert sum(sizes_of(entry)) == entries.ENTRY_HEAD_BYTES
-    [streamed] = tables(SECTIONS["Peer family", "Streamed record"])
-    assert sum(sizes_of(streamed)) == transfer._RECORD_HEAD_BYTES
+    assert f"{entries.ONE}: one record; {entries.SEVERAL}: several" in entry[4][2]
+    [row] = tables(SECTIONS["Peer family", "Row"])
+    assert sum(sizes_of(row)) == entries.ROW_HEAD_BYTES
     session, result = tables(SECTIONS["Peer family", "Dedup table"])
     assert sum(sizes_of(session)) == dedup._SESSION_HEAD.size
     assert sum(sizes_of(result)) == dedup._RESULT.size
@@ -217,8 +222,9 @@ def test_what_peers_carry_inside_of_messages() -> None:
 
 def test_the_examples_of_what_peers_carry_are_real_ones() -> None:
     record = bytes.fromhex("00001c0000000029 00 76")
-    assert list(entries.decode_entries(LOG_ENTRY, 1)) == [(slot_of(b"bar"), b"bar", record, 0, 5, 5, STORE_C)]
-    assert STREAMED_RECORD.startswith(transfer._RECORD_HEAD.pack(slot_of(b"bar"), 3, 10) + b"bar")
+    assert list(entries.decode_entries(LOG_ENTRY, 1)) == [(slot_of(b"bar"), b"bar", record, 0, 5, 5, STORE_C, b"")]
+    older = bytes.fromhex("00001c0000000028 00 76")
+    assert list(entries.decode_rows(ROWS)) == [(slot_of(b"bar"), b"bar", older)]
     table = dedup.DedupTable()
     table.merge(SESSIONS)
     assert table.find(STORE_C, 5, 0, True) == 0x1C0000000029

@@ -10,20 +10,20 @@ import attrs
 from tests.client.fakes import make_map
 from twistedkv.client.lanes import Link, LinkState
 from twistedkv.client.links import Connect
-from twistedkv.client.operations import Operation
+from twistedkv.client.numbers import WriteNumbers
+from twistedkv.client.operations import WRITES, Operation
 from twistedkv.client.routing import Router
 from twistedkv.clustermap import ClusterMap
 from twistedkv.errors import NotDone, OutcomeUnknown, Status
 from twistedkv.limits import WRITE_WINDOW
-from twistedkv.messages.client import Cas, Delete, Get, Incr, MapRequest, MapUpdate, Put
+from twistedkv.messages.client import Cas, Delete, Execute, Get, Incr, MapRequest, MapUpdate, Put
 from twistedkv.slots import slot_of
 from twistedkv.wire.client import (
     CAS,
     CONFIG_RESP,
-    DELETE,
+    EXECUTE,
     FAMILY,
     GET,
-    INCR,
     PUT,
     RESULT,
     Request,
@@ -85,7 +85,7 @@ class Driver:
         """What has arrived at the other end of each open link, and was not answered."""
         self.closed: list[Link] = []
         self.calls: list[Call] = []
-        self.by_number: dict[int, Call] = {}
+        self.by_number: dict[tuple[WriteNumbers, int], Call] = {}
         self.relaid = False
         self.window = window
         self.router.start(self.now)
@@ -93,11 +93,13 @@ class Driver:
 
     # What a caller does.
 
-    def submit(self, kind: int, key: bytes, seconds: float = 10.0, value: bytes = b"v", argument: int = 0) -> Call:
+    def submit(self, kind: int, key: bytes, seconds: float = 10.0, value: Any = b"v", argument: int = 0) -> Call:
         call = Call(order=len(self.calls))
         self.calls.append(call)
         ends = self.now + seconds
-        call.operation = Operation(kind, key, slot_of(key), ends, call, value if kind in (PUT, CAS) else b"", argument)
+        if kind not in (PUT, CAS, EXECUTE):
+            value = b""
+        call.operation = Operation(kind, key, slot_of(key), ends, call, value, argument)
         self.router.submit(call.operation, self.now)
         self.settle()
         return call
@@ -107,6 +109,12 @@ class Driver:
 
     def get(self, key: bytes, seconds: float = 10.0) -> Call:
         return self.submit(GET, key, seconds)
+
+    def execute(self, *command: bytes, writes: bool) -> Call:
+        """A command of the line port, whose key comes second."""
+        key = command[1]
+        message = Execute(0, 0, 0, slot_of(key), 2, False, [], [list(command)])
+        return self.submit(EXECUTE, key, value=message, argument=WRITES if writes else 0)
 
     def cancel(self, call: Call) -> None:
         if not call.ended:
@@ -238,7 +246,7 @@ class Driver:
 
     def _check_attempt(self, call: Call, attempt: Attempt) -> None:
         request = attempt.request
-        assert isinstance(request, Get | Put | Delete | Cas | Incr)
+        assert isinstance(request, Get | Put | Delete | Cas | Incr | Execute)
         assert not call.ended, "sent after its end"
         lane = call.operation.lane
         assert attempt.link.server is not None
@@ -250,14 +258,16 @@ class Driver:
                 last = other.attempts[-1]
                 assert last.link is attempt.link, "a lane has operations in flight on two links"
                 assert last.end == "in flight", f"{call.operation} was sent ahead of {other.operation}, which bounced"
-        if isinstance(request, Get):
+        if isinstance(request, Get) or not call.operation.writes:
             return
-        assert self.by_number.setdefault(request.number, call) is call, "a number was given twice"
+        numbers = call.operation.numbers
+        assert self.by_number.setdefault((numbers, request.number), call) is call, "a number was given twice"
+        assert self.relaid or numbers is lane.numbers
         ends = [earlier.end for earlier in call.attempts]
         maybe = [end for end in ends if end not in REFUSED]
         assert attempt.retry == bool(maybe), f"RETRY is {attempt.retry} after {ends}"
         assert all(earlier.request.since == request.since for earlier in call.attempts)  # type: ignore[union-attr]
-        unfinished = [number for number, other in self.by_number.items() if not other.ended]
+        unfinished = [number for (of, number), other in self.by_number.items() if of is numbers and not other.ended]
         assert request.oldest <= min(unfinished)
         assert 0 < request.oldest <= request.number < request.oldest + self.window
 
@@ -273,12 +283,11 @@ class Driver:
             in_flight = [o for link in [router.coordinator, *router.links.values()] for o in link.waiting.values()]
             for lane in router.lanes:
                 assert lane.inflight == sum(1 for operation in in_flight if operation.lane is lane)
-        unended = [number for number, call in self.by_number.items() if not call.ended]
-        assert all(router.numbers.oldest <= number for number in unended)
+        assert all(numbers.oldest <= number for (numbers, number), call in self.by_number.items() if not call.ended)
 
     def _check_outcome(self, call: Call, outcome: Any) -> None:
         ends = [attempt.end for attempt in call.attempts]
-        writes = call.operation.kind in (PUT, DELETE, CAS, INCR)
+        writes = call.operation.writes
         if isinstance(outcome, OutcomeUnknown):
             assert writes and ends
         elif isinstance(outcome, NotDone) and writes and ends:

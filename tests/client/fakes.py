@@ -208,14 +208,15 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.data: dict[bytes, tuple[int, bytes]] = {}
-        self.results: dict[tuple[bytes, int], tuple[int, int, bytes]] = {}
-        self.executed: list[tuple[bytes, int]] = []
+        self.results: dict[tuple[bytes, int, int], tuple[int, int, bytes]] = {}
+        """By client, shard and number: each shard remembers its own."""
+        self.executed: list[tuple[bytes, int, int]] = []
         self.sequence = 0
         self.problems: list[str] = []
         """Of what clients must never do."""
         self.oldest: dict[bytes, int] = {}
 
-    def execute(self, client: bytes, request: Request, retry: bool, epoch: int) -> tuple[int, int, bytes]:
+    def execute(self, client: bytes, request: Request, retry: bool, shard: Configuration) -> tuple[int, int, bytes]:
         """Status, version, value."""
         if isinstance(request, Get):
             held = self.data.get(request.key)
@@ -223,13 +224,13 @@ class FakeStore:
         assert isinstance(request, Put | Delete | Cas | Incr)
         if not 0 < request.oldest <= request.number < request.oldest + WRITE_WINDOW:
             self.problems.append(f"number {request.number} with oldest {request.oldest}")
-        name = (client, request.number)
+        name = (client, shard.shard, request.number)
         if name in self.results:
             if not retry:
                 self.problems.append(f"number {request.number} was sent again without RETRY")
             return self.results[name]
         held = self.data.get(request.key)
-        version = version_of(epoch, self.sequence + 1)
+        version = version_of(shard.epoch, self.sequence + 1)
         value = b""
         if isinstance(request, Delete):
             if held is None:
@@ -330,7 +331,9 @@ class FakeServer:
             if self.server.member not in shard.members:
                 out.append(result_frame(request_id, Status.WRONG_SERVER, self.map.version))
             else:
-                out.append(result_frame(request_id, *self.store.execute(session.client, Get(request.key), False, 1)))
+                out.append(
+                    result_frame(request_id, *self.store.execute(session.client, Get(request.key), False, shard))
+                )
             return
         if shard.primary != self.server.member:
             out.append(result_frame(request_id, Status.WRONG_SERVER, self.map.version))
@@ -338,7 +341,7 @@ class FakeServer:
         if isinstance(request, Scan):
             out.append(encode_frame(SCAN_PAGE, FAMILY.encode(self._page(request, shard))[1], request_id))
             return
-        result = self.store.execute(session.client, request, retry, shard.epoch)
+        result = self.store.execute(session.client, request, retry, shard)
         if wanted != "silent":
             out.append(result_frame(request_id, *result))
 

@@ -18,11 +18,11 @@ from twistedkv.client.arguments import (
     parse_addresses,
 )
 from twistedkv.client.numbers import WriteNumbers
-from twistedkv.client.operations import Operation, encode
+from twistedkv.client.operations import WRITES, Operation, encode
 from twistedkv.errors import InvalidRequest
 from twistedkv.limits import KEY_BYTES_MAX, SCAN_KEYS_MAX, VALUE_BYTES_MAX, WRITE_WINDOW
-from twistedkv.messages.client import Cas, Delete, Get, Incr, Put, Scan
-from twistedkv.wire.client import CAS, DELETE, GET, INCR, PUT, SCAN, encode_request
+from twistedkv.messages.client import Cas, Delete, Execute, Get, Incr, Put, Scan
+from twistedkv.wire.client import CAS, DELETE, EXECUTE, GET, INCR, PUT, SCAN, encode_request
 from twistedkv.wire.frames import RETRY, encode_frame
 
 U64 = st.integers(0, 2**64 - 1)
@@ -54,14 +54,28 @@ def test_frames_are_those_of_the_layouts(
     }
     if kind != GET:
         operation.number, operation.since, operation.maybe = number, since, retry
+        operation.numbers = WriteNumbers(oldest)
     flags = RETRY if retry and kind != GET else 0
     message_type, body = encode_request(messages[kind])
-    assert encode(operation, 4711, oldest) == encode_frame(message_type, body, 4711, flags)
+    assert encode(operation, 4711) == encode_frame(message_type, body, 4711, flags)
 
 
 def test_a_whole_message_is_sent_as_it_is() -> None:
     scan = Scan(5, b"after", 10, b"prefix", True)
-    assert encode(Operation(SCAN, b"", 5, 0.0, None, scan), 1, 1) == encode_frame(*encode_request(scan), 1)
+    assert encode(Operation(SCAN, b"", 5, 0.0, None, scan), 1) == encode_frame(*encode_request(scan), 1)
+
+
+@pytest.mark.parametrize("writes", [0, WRITES])
+def test_commands_that_write_are_sent_with_a_number(writes: int) -> None:
+    commands = Execute(0, 0, 0, 5, 2, False, [], [[b"INCR", b"k"]])
+    operation = Operation(EXECUTE, b"k", 5, 0.0, None, commands, writes)
+    assert operation.writes == bool(writes)
+    if writes:
+        operation.number, operation.since, operation.maybe, operation.numbers = 9, 7, True, WriteNumbers(8)
+        expected = encode_frame(*encode_request(Execute(9, 8, 7, 5, 2, False, [], [[b"INCR", b"k"]])), 1, RETRY)
+    else:
+        expected = encode_frame(*encode_request(Execute(0, 0, 0, 5, 2, False, [], [[b"INCR", b"k"]])), 1)
+    assert encode(operation, 1) == expected
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 50))))

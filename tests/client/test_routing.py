@@ -26,8 +26,9 @@ from twistedkv.errors import (
     VersionMismatch,
 )
 from twistedkv.limits import WRITE_WINDOW
-from twistedkv.messages.client import Get, MapRequest, MapUpdate, Put
+from twistedkv.messages.client import Execute, Get, MapRequest, MapUpdate, Put
 from twistedkv.records import version_of
+from twistedkv.slots import slot_of
 from twistedkv.wire.client import CAS, CONFIG_RESP, DELETE, FAMILY, GET, INCR, PUT, RESULT
 
 KEY = b"a"
@@ -507,25 +508,98 @@ class TestDeadlines:
         driver.cancel(call)
         driver.lose(1)
         assert driver.dialing == []
-        assert driver.router.numbers.oldest == 2
+        assert call.operation.numbers.oldest == 2
+
+
+class TestCommands:
+    def test_a_command_that_writes_is_sent_again_with_its_number(self, driver: Driver) -> None:
+        call = driver.execute(b"INCR", KEY, writes=True)
+        driver.answer(driver.sent(1)[0], Status.SUPERSEDED, 2)
+        driver.publish(switched(driver.map, 0))
+        driver.accept_all()
+        [attempt] = driver.sent(2)
+        assert isinstance(attempt.request, Execute)
+        assert (attempt.request.number, attempt.request.oldest, attempt.retry) == (1, 1, True)
+        assert attempt.request.since == version_of(1, 5)
+        driver.answer(attempt, Status.SUCCESS, version_of(2, 6), b":1\r\n")
+        assert call.outcome == b":1\r\n"
+        assert call.operation.numbers.oldest == 2
+
+    def test_a_command_that_reads_has_no_number(self, driver: Driver) -> None:
+        call = driver.execute(b"GET", KEY, writes=False)
+        driver.answer(driver.sent(1)[0], Status.SUPERSEDED, 2)
+        driver.publish(switched(driver.map, 0))
+        driver.accept_all()
+        [attempt] = driver.sent(2)
+        assert isinstance(attempt.request, Execute)
+        assert (attempt.request.number, attempt.request.oldest, attempt.retry) == (0, 0, False)
+        driver.answer(attempt, Status.SUCCESS, 0, b"$-1\r\n")
+        assert call.outcome == b"$-1\r\n"
+
+    def test_a_command_that_writes_and_is_not_answered_in_time_may_have_been_executed(self, driver: Driver) -> None:
+        write, read = driver.execute(b"INCR", KEY, writes=True), driver.execute(b"GET", KEY, writes=False)
+        driver.tick(11)
+        assert isinstance(write.outcome, OutcomeUnknown)
+        assert type(read.outcome) is Unavailable
 
 
 class TestBounds:
     def test_numbers_stay_in_the_window(self, driver: Driver) -> None:
         router = driver.router
-        router.numbers.next = WRITE_WINDOW  # as if that many had been given, and the first had not ended
+        numbers = router.lanes[0].numbers
+        numbers.next = WRITE_WINDOW  # as if that many had been given, and the first had not ended
         last, waiting, read = driver.put(b"1"), driver.put(b"2"), driver.get(b"3")
         assert router.lanes[0].state is LaneState.WINDOW
         driver.answer(driver.sent(1)[0], Status.SUCCESS)
         assert last.ended
         assert not waiting.ended
-        router.numbers.end(1)
+        numbers.end(1)
         router.try_window(driver.now)
         driver.settle()
         assert [type(attempt.request) for attempt in driver.sent(1)] == [Put, Get]
         driver.answer_all()
         assert waiting.ended
         assert read.ended
+
+    def test_each_shard_has_a_window_of_its_own(self) -> None:
+        """One that is not served for a while does not use up the numbers of the others."""
+        driver = Driver(make_map(3, 3))
+        driver.begin()
+        router = driver.router
+        for lane in router.lanes:
+            driver.put(next(key for n in range(99) if router.table[slot_of(key := b"%d" % n)] is lane))
+        driver.accept_all()
+        driver.answer_all()
+        for number in (1, 2):
+            router.lanes[number].numbers.next = WRITE_WINDOW + 2  # as if those from 2 on had not ended
+        keys = [
+            next(key for n in range(999) if router.table[slot_of(key := b"%d" % n)] is lane) for lane in router.lanes
+        ]
+        blocked, other, free = driver.put(keys[1]), driver.put(keys[2]), driver.put(keys[0])
+        assert [lane.state for lane in router.lanes[:3]] == [LaneState.OPEN, LaneState.WINDOW, LaneState.WINDOW]
+        driver.answer_all()
+        assert (free.ended, blocked.ended, other.ended) == (True, False, False)
+        router.lanes[2].numbers.end(2)
+        router.try_window(driver.now)
+        driver.settle()
+        driver.answer_all()
+        assert (blocked.ended, other.ended) == (False, True)
+        router.lanes[1].numbers.end(2)
+        router.try_window(driver.now)
+        driver.settle()
+        driver.answer_all()
+        assert blocked.ended
+
+    def test_numbers_go_on_when_the_shards_have_other_slots(self, driver: Driver) -> None:
+        """What the new shards remember of this client came from old ones."""
+        for _ in range(3):
+            driver.put(KEY)
+        driver.answer_all()
+        driver.publish(make_map(3, 2, version=2))
+        driver.put(KEY)
+        driver.accept_all()
+        attempts = [attempt.request for attempts in driver.open.values() for attempt in attempts]
+        assert [request.number for request in attempts if isinstance(request, Put)] == [4]
 
     def test_too_many_operations_are_refused_at_once(self, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(routing, "UNFINISHED_MAX", 3)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from twistedkv.core.dedup import DedupTable, Lookup
 from twistedkv.errors import ProtocolError
+from twistedkv.limits import FILL_CHUNK_BYTES, FRAME_BYTES_MAX, REPLY_BYTES_MAX
 
 ALICE, BOB, CAROL, DAVE = (bytes([n]) * 16 for n in range(1, 5))
 CLIENTS = [ALICE, BOB, CAROL, DAVE]
@@ -166,6 +167,27 @@ def test_pieces_are_small_and_the_table_may_change_between_them():
     for piece in (first, *pieces):
         learner.merge(piece)
     assert all(learner.find(bytes([n]) * 16, 1, 0, True) == (n + 1) * 10 for n in range(50))
+
+
+def test_a_client_with_large_replies_is_packed_in_several_pieces():
+    """Together they would not fit into a frame, and the fill would never end."""
+    table = DedupTable()
+    sizes = [1, REPLY_BYTES_MAX, 1, 60_000, 60_000, 60_000, 1]
+    for number, size in enumerate(sizes, 1):
+        table.remember(ALICE, number, 1, number, (number * 10, bytes([number]) * size))
+    table.remember(BOB, 1, 1, 8, 80)
+    pieces = list(table.pack(FILL_CHUNK_BYTES))
+    assert max(map(len, pieces)) < FRAME_BYTES_MAX - 100
+    assert len(pieces) == 4
+    learner = DedupTable()
+    for piece in reversed(pieces):
+        learner.merge(piece)
+    for number in range(1, 8):
+        assert learner.find(ALICE, number, 0, True) == table.find(ALICE, number, 0, True)
+    assert learner.find(BOB, 1, 0, True) == 80
+    learner.remember(ALICE, 8, 3, 9, 90)
+    assert learner.find(ALICE, 2, 99, True) is Lookup.FORGOTTEN
+    assert learner.find(ALICE, 3, 0, True) == (30, b"\x03")
 
 
 @given(st.data())

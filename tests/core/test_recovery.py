@@ -796,3 +796,10 @@ def test_a_new_primary_counts_as_serving_only_when_it_says_so() -> None:
         pass
     world.beat(target)
     assert commands.serving(world.planner.state)
+
+
+def test_the_map_names_all_ports_of_a_server() -> None:
+    world, servers = formed()
+    server = servers[0]
+    named = world.planner.map.servers[server.server_id]
+    assert (named.port, named.line_port, named.course_port) == (7000 + server.pid, 8000 + server.pid, 9000 + server.pid)

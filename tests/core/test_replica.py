@@ -27,7 +27,6 @@ from tests.support.servers import (
 )
 from twistedkv.core import replica as module
 from twistedkv.core.dedup import Lookup
-from twistedkv.core.entries import INCREMENT
 from twistedkv.errors import ProtocolError, Status
 from twistedkv.limits import PARKED_REQUESTS_MAX
 from twistedkv.messages.client import Cas, Delete, Get, Incr, Put, Scan
@@ -125,12 +124,11 @@ def test_results_are_remembered_with_the_entries_that_had_them():
     """I12: on every member."""
     desk = secondary()
     client = b"c" * 16
-    entries = entry(version_of(3, 1), b"k", b"1", 5, client) + entry(
-        version_of(3, 2), b"n", b"17", 6, client, INCREMENT
-    )
+    entries = entry(version_of(3, 1), b"k", b"1", 5, client)
+    entries += entry(version_of(3, 2), b"n", b"017", 6, client, reply=b":17\r\n")
     desk.replicate(Section(0, 3, 0, 1, 2, entries))
     assert desk.replica.dedup.find(client, 5, 0, True) == version_of(3, 1)
-    assert desk.replica.dedup.find(client, 6, 0, True) == (version_of(3, 2), b"17")
+    assert desk.replica.dedup.find(client, 6, 0, True) == (version_of(3, 2), b":17\r\n")
 
 
 def test_an_entry_at_the_wrong_place_is_a_protocol_error():

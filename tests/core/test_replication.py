@@ -31,5 +31,6 @@ def test_random_schedules(copies: int, servers: int) -> None:
             seen.update(run(seed, copies, servers).seen)
         except AssertionError as error:
             raise AssertionError(f"seed {seed}, {copies} copies: {error}") from error
-    for what in ("failover", "filled", "switch", "retry", "SUPERSEDED", "WRONG_SERVER", "kill", "freeze", "refused"):
+    wanted = ["failover", "filled", "switch", "retry", "SUPERSEDED", "WRONG_SERVER", "kill", "freeze", "refused"]
+    for what in (*wanted, "transaction", "pair", "expired"):
         assert seen[what], f"no schedule had any: {what} (seen: {dict(seen)})"

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.servers import ME, configuration
+from tests.support.servers import ME, WALL, configuration
 from twistedkv.core import scan as module
 from twistedkv.core.scan import scan_page
 from twistedkv.limits import SCAN_PAGE_BYTES
 from twistedkv.messages.client import Scan, ScanPage
-from twistedkv.records import TOMBSTONE, make_record
+from twistedkv.records import TOMBSTONE, make_expiring_record, make_record
 from twistedkv.slots import slot_of
 from twistedkv.storage.memory import MemoryStore
 from twistedkv.wire.client import decode_response
@@ -26,9 +26,9 @@ KEYS = st.one_of(
 )
 
 
-def page_of(store, scan, shard=SHARD):
+def page_of(store, scan, shard=SHARD, now=WALL):
     """The page as a client decodes it."""
-    [(message_type, _, request_id, body)] = FrameDecoder().feed(scan_page(store, shard, scan, 7))
+    [(message_type, _, request_id, body)] = FrameDecoder().feed(scan_page(store, shard, scan, 7, now))
     page = decode_response(message_type, body)
     assert isinstance(page, ScanPage)
     assert request_id == 7
@@ -120,3 +120,12 @@ def test_uncommitted_deletions_are_not_shown_and_empty_values_are():
     store = store_of({b"gone": None, b"empty": b""})
     [page] = pages(store, Scan(0, b"", 10, b"", True))
     assert [(item.key, item.value) for item in page.items] == [(b"empty", b"")]
+
+
+def test_what_has_expired_is_not_shown_from_its_moment_on():
+    store = MemoryStore()
+    store.put(slot_of(b"k"), b"k", make_expiring_record(1, WALL, b"v"))
+    everything = Scan(0, b"", 10, b"", True)
+    assert page_of(store, everything, now=WALL).items == []
+    [item] = page_of(store, everything, now=WALL - 1).items
+    assert (item.key, item.version, item.value) == (b"k", 1, b"v")

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.support.servers import (
     HEARTBEAT,
     ME,
+    SMALL,
     TIMING,
     A,
     B,
@@ -31,11 +32,13 @@ from twistedkv.core import server as module
 from twistedkv.core.dedup import DedupTable
 from twistedkv.core.lease import Timing
 from twistedkv.core.mailbox import Mailbox
+from twistedkv.core.turn import Turn
 from twistedkv.errors import Status
 from twistedkv.limits import CLIENT_OUTPUT_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX
 from twistedkv.messages.client import (
     Cas,
     Delete,
+    Execute,
     Get,
     Incr,
     MapRequest,
@@ -75,7 +78,7 @@ def test_verify_tells_what_this_copy_holds_whatever_its_role():
 
 def test_malformed_and_unknown_requests_do_not_harm_those_around_them():
     desk = primary()
-    mailbox = Mailbox(bytes(16))
+    mailbox = Mailbox(bytes(16), lambda: None)
     frames = [(GET, 0, 1, b"k"), (PUT, 0, 2, b"short"), (0x7F, 0, 3, b""), (GET, 0, 4, bytes(501)), (GET, 0, 5, b"k")]
     assert desk.core.requests(mailbox, frames) == 5
     answers = {frame[2]: decode_result(frame[3]).status for frame in FrameDecoder().feed(mailbox.take())}
@@ -96,11 +99,37 @@ def test_a_slot_that_does_not_exist_is_an_invalid_request():
 def test_a_client_that_does_not_read_its_answers_is_not_served_further():
     desk = primary()
     desk.put(1, value=bytes(CLIENT_OUTPUT_BYTES_MAX // 3 + 1))
-    mailbox = Mailbox(bytes(16))
+    mailbox = Mailbox(bytes(16), lambda: None)
     frames = [(GET, 0, n, b"k") for n in range(10)]
     assert desk.core.requests(mailbox, frames) == 3
     mailbox.take()
     assert desk.core.requests(mailbox, frames[3:]) == 3
+
+
+def test_a_turn_names_each_client_that_has_answers_and_the_next_one_nobody():
+    desk = primary()
+    mailbox = Mailbox(bytes(16), lambda: None)
+    desk.core.requests(mailbox, [(GET, 0, 1, b"k"), (GET, 0, 2, b"k")])
+    assert desk.core.flush(desk.now) == Turn([mailbox], [], [])
+    assert len(FrameDecoder().feed(mailbox.take())) == 2
+    assert desk.core.flush(desk.now) == Turn([], [], [])
+
+
+def test_commands_go_to_the_shard_of_their_slot():
+    pair = Pair(copies=1)
+    command = Execute(0, 0, 0, SMALL - 1, 2, False, [], [[b"DBSIZE"]])
+    desk = pair.serving
+    assert desk.answer(desk.ask(command)).value == b":0\r\n"
+    assert desk.status(desk.ask(attrs.evolve(command, slot=SMALL))) is Status.WRONG_SERVER
+
+
+def test_a_copy_does_not_show_what_has_expired_by_its_own_clock():
+    desk = primary()
+    desk.ask(Execute(1, 1, 0, 0, 2, False, [], [[b"SET", b"k", b"v", b"PX", b"10"]]))
+    assert desk.answer(desk.ask(Verify(b"k"))).value == b"v"
+    desk.wall += 10
+    assert desk.status(desk.ask(Verify(b"k"))) is Status.KEY_NOT_FOUND
+    assert desk.replica.sequence == 1, "to say so changes nothing"
 
 
 def test_nothing_is_executed_before_all_shards_are_known():

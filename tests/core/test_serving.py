@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.support.servers import HEARTBEAT, ME, TIMING, A, Desk, configuration, entry, primary, secondary
-from twistedkv.core.entries import INCREMENT
 from twistedkv.errors import Status
 from twistedkv.limits import WRITE_WINDOW
 from twistedkv.messages.client import Cas, Delete, Get, Incr, Put, Scan, ScanPage
@@ -208,7 +207,7 @@ def test_what_is_forgotten_is_not_executed_again():
 def test_a_retry_at_a_new_primary_finds_what_the_old_one_did():
     desk = secondary()
     client = b"c" * 16
-    entries = entry(version_of(3, 1), b"n", b"5", 1, client, INCREMENT)
+    entries = entry(version_of(3, 1), b"n", b"5", 1, client, reply=b"5")
     assert desk.replicate(Section(0, 3, 0, 1, 1, entries)) == []
     desk.seal(5)
     desk.adopt(configuration(5, ME, birth=3, released=True))

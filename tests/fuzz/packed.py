@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 
-from tests.support.servers import ME, SMALL, A, B, Desk, configuration, entry, small_keys
-from tests.wire.examples import LOG_ENTRY, SESSIONS, STREAMED_RECORD
+from tests.support.servers import ME, SMALL, WALL, A, B, Desk, configuration, entry, small_keys
+from tests.wire.examples import LOG_ENTRY, ROWS, SESSIONS
 from twistedkv.core.dedup import DedupTable
-from twistedkv.core.entries import INCREMENT, decode_entries, encode_entry
+from twistedkv.core.entries import SEVERAL, decode_entries, encode_entry, encode_rows, rows_of_update
 from twistedkv.errors import ProtocolError
 from twistedkv.limits import SLOTS
 from twistedkv.messages.client import Scan, ScanPage
 from twistedkv.messages.peer import BeginFill, FillChunk, FillEnd, FillSessions
-from twistedkv.records import make_record, version_of
+from twistedkv.records import make_expiring_record, make_record, version_of
 from twistedkv.slots import slot_of
 
 
@@ -25,6 +25,18 @@ def check_entries(data: bytes) -> None:
         return
     assert len(entries) == count
     assert b"".join(encode_entry(*found) for found in entries) == packed
+    for found in entries:
+        if found[3] == SEVERAL:
+            check_rows(found[2])
+
+
+def check_rows(data: bytes) -> None:
+    """An update of several: a version, and rows."""
+    try:
+        rows = list(rows_of_update(data))
+    except ProtocolError:
+        return
+    assert data[:8] + encode_rows(rows) == data or len(data) < 8
 
 
 def entries_seeds() -> list[bytes]:
@@ -32,9 +44,18 @@ def entries_seeds() -> list[bytes]:
     some = [
         entry(version_of(3, 1), b"key", b"value", 1),
         entry(version_of(3, 2), b"gone", None, 2),
-        entry(version_of(3, 3), b"sum", b"-17", 3, kind=INCREMENT),
+        entry(version_of(3, 3), b"sum", b"-17", 3, reply=b"-17"),
+        several(version_of(3, 4), 4),
     ]
-    return [b"\x00", b"\x01" + LOG_ENTRY, b"\x03" + b"".join(some)]
+    return [b"\x00", b"\x01" + LOG_ENTRY, b"\x04" + b"".join(some)]
+
+
+def several(version: int, number: int) -> bytes:
+    """An entry of a key that expires, one that does not, and one that is deleted."""
+    records = [make_expiring_record(version, WALL, b"v"), make_record(version, 0, b"w"), make_record(version, 1, b"")]
+    rows = [(slot_of(key), key, record) for key, record in zip(small_keys(3), records, strict=True)]
+    packed = version.to_bytes(8, "big") + encode_rows(rows)
+    return encode_entry(rows[0][0], b"", packed, SEVERAL, number, 1, b"d" * 16, b"+OK\r\n")
 
 
 def check_sessions(data: bytes) -> None:
@@ -93,12 +114,9 @@ def check_fill(data: bytes) -> None:
 
 def fill_seeds() -> list[bytes]:
     """A chunk with one record, a piece of the table, the end."""
-    record = make_record(version_of(2, 1), 0, b"value")
-    packed = [
-        slot_of(key).to_bytes(2, "big") + len(key).to_bytes(2, "big") + len(record).to_bytes(4, "big") + key + record
-        for key in small_keys(2)
-    ]
-    return [b"\x00\x01" + STREAMED_RECORD, b"\x00\x02" + b"".join(packed), b"\x01\x00" + SESSIONS, b"\x02\x00"]
+    records = [make_record(version_of(2, 1), 0, b"value"), make_expiring_record(version_of(2, 2), WALL, b"value")]
+    packed = encode_rows((slot_of(key), key, record) for key, record in zip(small_keys(2), records, strict=True))
+    return [b"\x00\x01" + ROWS, b"\x00\x02" + packed, b"\x01\x00" + SESSIONS, b"\x02\x00"]
 
 
 # Forms with many parts, for what decoding costs.
@@ -130,7 +148,7 @@ def packed_sessions(count: int, clients: int = 0) -> bytes:
     for n in range(1, count + 1):
         client = (n % clients if clients else n).to_bytes(16, "big")
         head = (1).to_bytes(8, "big") + n.to_bytes(8, "big") + (1).to_bytes(4, "big")
-        parts.append(client + head + n.to_bytes(8, "big") + version_of(2, n).to_bytes(8, "big") + b"\x00")
+        parts.append(client + head + n.to_bytes(8, "big") + version_of(2, n).to_bytes(8, "big") + bytes(4))
     return b"".join(parts)
 
 

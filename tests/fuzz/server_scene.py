@@ -14,13 +14,14 @@ from tests.fuzz.seats import FarEnd, Listening, dialled
 from tests.support.transport import MemoryNetwork
 from tests.wire.examples import EXAMPLES
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
-from twistedkv.core.entries import UPDATE, encode_entry
+from twistedkv.core.entries import ONE, SEVERAL, encode_entry, encode_rows
 from twistedkv.core.handshake import make_hello
 from twistedkv.errors import ProtocolError
 from twistedkv.limits import SLOTS
 from twistedkv.messages.client import (
     Cas,
     Delete,
+    Execute,
     Get,
     Incr,
     MapRequest,
@@ -30,6 +31,7 @@ from twistedkv.messages.client import (
     Result,
     Scan,
     Verify,
+    Watched,
 )
 from twistedkv.messages.coordinator import (
     DumpPrimary,
@@ -55,7 +57,7 @@ from twistedkv.messages.peer import (
     Replicate,
     Section,
 )
-from twistedkv.records import make_record, version_of
+from twistedkv.records import make_expiring_record, make_record, version_of
 from twistedkv.service.config import ServerOptions
 from twistedkv.service.server import ServerService
 from twistedkv.slots import slot_of
@@ -138,7 +140,15 @@ class ServerScene(Scene):
         self.only_clients = True
         """Nobody has spoken who may change what the server serves."""
         options = ServerOptions(coordinator=("127.0.0.1", COORDINATOR_PORT), server_id=ME, data_dir=Path("/dev/null"))
-        self.server = ServerService(self.network, options, self._stopped, store_id=STORES[ME], pid=1, random=Random(1))
+        self.server = ServerService(
+            self.network,
+            options,
+            self._stopped,
+            store_id=STORES[ME],
+            pid=1,
+            random=Random(1),
+            wall=lambda: int(1000 * (1.7e9 + self.network.seconds())),
+        )
         self.server.startService()
         self.network.settle()
         for shard in (FOLLOWED, LEARNT):
@@ -231,16 +241,34 @@ class ServerScene(Scene):
 
 def _replicate(shard: int, first: int, *records: tuple[bytes, bytes], number: int = 1, commit: int = 0) -> Replicate:
     entries = b"".join(
-        encode_entry(slot_of(key), key, make_record(version_of(2, first + i), 0, value), UPDATE, i + 1, 1, b"d" * 16)
+        encode_entry(slot_of(key), key, make_record(version_of(2, first + i), 0, value), ONE, i + 1, 1, b"d" * 16, b"")
         for i, (key, value) in enumerate(records)
     )
     return Replicate(number, [Section(shard, 2, commit, first, len(records), entries)])
+
+
+def _several(shard: int, sequence: int) -> Section:
+    """An update of a key that expires soon, and of one that is deleted."""
+    version = version_of(2, sequence)
+    soon = make_expiring_record(version, 1_700_000_100_200, b"v")
+    rows = [
+        (slot_of(KEYS[shard]), KEYS[shard], soon),
+        (slot_of(KEYS[shard]), KEYS[shard], make_record(version, 1, b"")),
+    ]
+    packed = version.to_bytes(8, "big") + encode_rows(rows)
+    entry = encode_entry(slot_of(KEYS[shard]), b"", packed, SEVERAL, 5, 1, b"d" * 16, b"+OK\r\n")
+    return Section(shard, 2, 0, sequence, 1, entry)
+
+
+def _commands(number: int, key: bytes, *commands: list[bytes], watched: list[Watched] | None = None) -> Execute:
+    return Execute(number, min(number, 1), 0, slot_of(key), 2, watched is not None, watched or [], list(commands))
 
 
 def _server_phrases() -> dict[str, list[bytes]]:
     of_client, of_peer, of_coordinator = client_wire.FAMILY, peer_wire.FAMILY, coordinator_wire.FAMILY
     shards = SERVER_MAP.shards
     keys = list(KEYS.values())
+    key = KEYS[LED]
     requests = [
         *(Put(n, 1, 0, key, b"v%d" % n) for n, key in enumerate(keys, start=1)),
         *(Get(key) for key in keys[:2]),
@@ -251,13 +279,16 @@ def _server_phrases() -> dict[str, list[bytes]]:
         Scan(0, b"", 10, b"", True),
         MapRequest(True),
         Noop(),
+        _commands(9, keys[SOLE], [b"SET", keys[SOLE], b"v", b"PX", b"100"]),
+        _commands(0, keys[SOLE], [b"GET", keys[SOLE]]),
+        _commands(10, keys[LED], [b"SET", keys[LED], b"v"], [b"INCR", keys[LED] + b"0"], watched=[Watched(key, 0)]),
     ]
     record = make_record(version_of(2, 1), 0, b"v")
     key = KEYS[LEARNT]
     packed = (
         slot_of(key).to_bytes(2, "big") + len(key).to_bytes(2, "big") + len(record).to_bytes(4, "big") + key + record
     )
-    sessions = bytes(8) + b"e" * 16 + bytes(7) + b"\x01" + bytes(7) + b"\x09" + bytes(3) + b"\x01" + bytes(16) + b"\x00"
+    sessions = bytes(8) + b"e" * 16 + bytes(7) + b"\x01" + bytes(7) + b"\x09" + bytes(3) + b"\x01" + bytes(20)
     other = Member(2, STORES[2])
     taken = Configuration(SOLE, 0, SHARD_SLOTS - 1, 3, 1, other, (), (shards[SOLE].primary,), False, False, (2,))
     return {
@@ -269,6 +300,8 @@ def _server_phrases() -> dict[str, list[bytes]]:
             framed(of_peer, BeginFill(LEARNT, 2, 8, version_of(2, 4))),
             framed(of_peer, _replicate(LEARNT, 2, (KEYS[LEARNT], b"v"))),
             framed(of_peer, Configure(taken)),
+            framed(of_peer, Replicate(2, [_several(FOLLOWED, 1)])),
+            framed(of_peer, Replicate(3, [_several(LEARNT, 2)])),
         ],
         "transfer": [
             framed(of_peer, FillChunk(LEARNT, 7, 1, 1, packed)),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.fuzz import packed, texts, wire
+from tests.fuzz import line, packed, texts, wire
 from tests.fuzz.client_scene import ClientScene, check_client
 from tests.fuzz.coordinator_scene import CoordinatorScene, check_coordinator
 from tests.fuzz.scene import seeds
@@ -69,9 +69,29 @@ TARGETS = {
         ),
         Target("peer", wire.check_peer, lambda: wire.message_seeds("peer"), ("wire.peer.decode_replicate",)),
         Target("coordinator", wire.check_coordinator, lambda: wire.message_seeds("coordinator"), ()),
-        Target("entries", packed.check_entries, packed.entries_seeds, ("core.entries.decode_entries",)),
+        Target(
+            "entries",
+            packed.check_entries,
+            packed.entries_seeds,
+            ("core.entries.decode_entries", "core.entries.decode_rows"),
+        ),
         Target("sessions", packed.check_sessions, packed.sessions_seeds, ("core.dedup.DedupTable.merge",)),
-        Target("fill", packed.check_fill, packed.fill_seeds, ("core.transfer._store_records",)),
+        Target("requests", line.check_requests, line.requests_seeds, ("resp.requests.RequestParser.feed",), line.WORDS),
+        Target("inline", line.check_inline, line.inline_seeds, ("resp.inline.split_line",), (b"\\x", b'"', b"'")),
+        Target(
+            "commands",
+            line.check_commands,
+            line.commands_seeds,
+            ("commands.table.lookup", "commands.execution.execute", "commands.introspection.command_reply"),
+            line.WORDS,
+        ),
+        Target(
+            "replies", line.check_replies, line.replies_seeds, ("resp.answers.AnswerDecoder.feed", "resp.answers.split")
+        ),
+        Target(
+            "course", line.check_course, line.course_seeds, ("service.course.take_request",), (b"\x7b\x03\x00\x15",)
+        ),
+        Target("fill", packed.check_fill, packed.fill_seeds, ("core.transfer._store_records", "records.record_expiry")),
         Target(
             "history",
             texts.check_history,

@@ -24,7 +24,8 @@ from twistedkv.cli import arguments
 from twistedkv.client.arguments import parse_addresses
 from twistedkv.client.dialing import connect
 from twistedkv.client.journal import _decode
-from twistedkv.core.entries import INCREMENT, decode_entries
+from twistedkv.core.dedup import DedupTable
+from twistedkv.core.entries import decode_entries, encode_entry
 from twistedkv.core.handshake import make_hello
 from twistedkv.errors import (
     ConfigurationError,
@@ -33,12 +34,29 @@ from twistedkv.errors import (
     ProtocolError,
     Status,
 )
-from twistedkv.limits import EPOCH_MAX, KEY_BYTES_MAX, SHARDS_MAX, SLOTS
+from twistedkv.limits import (
+    EPOCH_MAX,
+    FILL_CHUNK_BYTES,
+    FRAME_BYTES_MAX,
+    KEY_BYTES_MAX,
+    REPLY_BYTES_MAX,
+    SHARDS_MAX,
+    SLOTS,
+)
 from twistedkv.mapstore.sqlite import SqliteMapStore
 from twistedkv.messages.client import MapUpdate, Result, ScanPage
 from twistedkv.messages.coordinator import AdminReply, AdminRequest, Sealed, StartedReply
 from twistedkv.messages.hello import Role
-from twistedkv.messages.peer import Ack, Configure, FillChunk, Refusal, RefusedSection, Replicate, Section
+from twistedkv.messages.peer import (
+    Ack,
+    Configure,
+    FillChunk,
+    FillSessions,
+    Refusal,
+    RefusedSection,
+    Replicate,
+    Section,
+)
 from twistedkv.records import make_record, version_of
 from twistedkv.service import config
 from twistedkv.wire import client as client_wire
@@ -97,16 +115,21 @@ def filling() -> Desk:
     return desk
 
 
-def test_a_sum_of_more_digits_than_a_number_has_is_not_replicated() -> None:
-    """The table of executed writes has one byte for its length: the next fill of a learner failed."""
-    with pytest.raises(ProtocolError):
-        list(decode_entries(entry(version_of(3, 1), b"k", bytes(256), 1, kind=INCREMENT), 1))
-    assert list(decode_entries(entry(version_of(3, 1), b"k", b"-9223372036854775808", 1, kind=INCREMENT), 1))
+@pytest.mark.parametrize("size", [256, REPLY_BYTES_MAX])
+def test_a_reply_of_any_size_that_is_replicated_can_be_packed(size: int) -> None:
+    """The table of executed writes had one byte for the length of a sum: the next fill of a learner failed."""
+    [found] = decode_entries(entry(version_of(3, 1), b"k", b"v", 1, reply=bytes(size)), 1)
+    table, other = DedupTable(), DedupTable()
+    table.remember(b"c" * 16, 1, 1, 1, (version_of(3, 1), found[7]))
+    for piece in table.pack(FILL_CHUNK_BYTES):
+        assert len(peer_wire.FAMILY.encode(FillSessions(0, 1, 1, piece))[1]) <= FRAME_BYTES_MAX
+        other.merge(piece)
+    assert other.find(b"c" * 16, 1, 0, True) == (version_of(3, 1), bytes(size))
 
 
 def test_an_entry_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ProtocolError):
-        list(decode_entries(entry(version_of(3, 1), b"k", b"1", 1, kind=2), 1))
+        list(decode_entries(encode_entry(1, b"k", make_record(version_of(3, 1), 0, b"1"), 2, 1, 1, bytes(16), b""), 1))
 
 
 def test_a_replicate_has_no_more_sections_than_its_table_allows() -> None:

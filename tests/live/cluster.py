@@ -227,7 +227,7 @@ def _number_in(path: Path) -> int:
 class Cluster(Daemons):
     """One cluster: `cluster` for one that starts its servers, or `coordinator` and `server` one by one.
 
-    `options` are those of the coordinator, such as `copies=3`.
+    `options` are those of the coordinator, such as `min_copies=2`. Line ports are free ones, unless they say otherwise.
     """
 
     def __init__(self, directory: Path, *, servers: int = 3, copies: int = 2, shards: int = 12, **options: Any) -> None:
@@ -243,7 +243,7 @@ class Cluster(Daemons):
             f"--port={self.port}",
             f"--base-dir={directory / 'base'}",
             f"--ready-file={self.ready_file}",
-            *(f"--{name.replace('_', '-')}={value}" for name, value in options.items()),
+            *(f"--{name.replace('_', '-')}={value}" for name, value in {"line_port": 0, **options}.items()),
         ]
         self._clients: list[Client] = []
         self._client: Client | None = None

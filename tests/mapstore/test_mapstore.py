@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
@@ -15,14 +16,11 @@ from twistedkv.core.steps import Change
 from twistedkv.errors import Superseded
 from twistedkv.mapstore.interface import MapStore, SpawnedProcess
 from twistedkv.mapstore.memory import MemoryDisk, MemoryMapStore
+from twistedkv.mapstore.rows import server_of, server_text
 from twistedkv.mapstore.sqlite import SqliteMapStore
 
-COVERS = [
-    "twistedkv.mapstore.rows",
-]
-
 STORE_ID = bytes(range(16))
-SERVER = Server(3, STORE_ID, "127.0.0.1", 4000, ServerState.LEAVING, 77)
+SERVER = Server(3, STORE_ID, "127.0.0.1", 4000, ServerState.LEAVING, 77, 7379, 9000)
 CONFIGURATION = Configuration(
     shard=5,
     first_slot=10,
@@ -191,3 +189,9 @@ def test_an_older_opening_can_change_nothing_any_more(tmp_path: Path) -> None:
         with pytest.raises(Superseded, match="another coordinator"):
             act()
     newer.apply(Change(version=1))
+
+
+def test_a_server_that_was_stored_before_there_were_line_ports_has_none() -> None:
+    fields = json.loads(server_text(SERVER))
+    del fields["line_port"], fields["course_port"]
+    assert server_of(json.dumps(fields)) == attrs.evolve(SERVER, line_port=0, course_port=0)

@@ -51,6 +51,10 @@ def test_all_options_of_a_server() -> None:
         "id": "server_3",
         "host": "10.0.0.3",
         "port": "7403",
+        "line-port": "7380",
+        "moved": 1,
+        "line-idle": "300",
+        "course-port": "9003",
         "standby": 1,
         "data-dir": "/var/lib/twistedkv",
         "die-with-parent": 1,
@@ -61,13 +65,24 @@ def test_all_options_of_a_server() -> None:
         server_id=3,
         host="10.0.0.3",
         port=7403,
+        line_port=7380,
+        moved=True,
+        line_idle_seconds=300.0,
+        course_port=9003,
         standby=True,
         data_dir=Path("/var/lib/twistedkv"),
         die_with_parent=True,
     )
-    assert {knob.key for knob in SERVER_KNOBS} - {"id"} | {"server_id"} == {
+    assert {knob.key for knob in SERVER_KNOBS} - {"id", "line_idle"} | {"server_id", "line_idle_seconds"} == {
         field.name for field in attrs.fields(ServerOptions)
     }
+
+
+def test_options_of_the_ports_of_spawned_servers() -> None:
+    given = {"line-port": "0", "moved": 1, "line-idle": "0.5", "course-port": "9000", "servers": 2}
+    options = cluster_options(given)
+    assert (options.line_port, options.moved, options.line_idle_seconds, options.course_port) == (0, True, 0.5, 9000)
+    assert cluster_options({}).line_port == 7379
 
 
 @pytest.mark.parametrize(
@@ -108,6 +123,12 @@ def test_what_is_no_address(text: object) -> None:
         ("copies = 9", "copies: expected a whole number from 1 to 8, got 9"),
         ("copies = 4", "copies: 4 copies need as many servers, but servers is 3"),
         ("min-copies = 3", "min-copies: expected at most copies, which is 2, got 3"),
+        ("line-port = 65534", "line-port: 65534 leaves no ports for 3 servers"),
+        ("course-port = 65533", "course-port: 65533 leaves no ports for 3 servers"),
+        ("line-idle = -1", "line-idle: expected a number of seconds from 0 to"),
+        ("servers = 22\nport = 7400", "line-port: 7379 to 7400 and port 7400 overlap"),
+        ("line-port = 9002\ncourse-port = 9000", "course-port: 9000 to 9003 and line-port 9002 to 9004 overlap"),
+        ("course-port = 7398", "course-port: 7398 to 7401 and port 7400 overlap"),
         ("servers = 0", "servers: expected a whole number from 1 to 1000, got 0"),
         ("port = ", "is not valid TOML"),
     ],

@@ -110,10 +110,22 @@ def test_the_processes_are_twistd_servers_bound_to_this_one(owned: Spawning) -> 
     assert process.args[5].endswith("server_1.log")
     assert "--coordinator=127.0.0.1:7400" in process.args
     assert "--die-with-parent" in process.args
+    assert "--moved" not in process.args
+    line_ports = [arg for each in owned.machine.processes for arg in each.args if arg.startswith("--line-port")]
+    assert line_ports == ["--line-port=7379", "--line-port=7380", "--line-port=7381"]
+    assert {"--line-idle=0", "--course-port=0"} <= set(process.args)
     assert process.env[PARENT_VARIABLE] == str(os.getpid())
     assert "TWISTEDKV_FAIL" not in process.env
     assert process.files[0] == "w", "its standard input ends with us"
     assert Operator(owned).ask("status")["healthy"]
+
+
+def test_servers_are_told_of_their_other_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"line_port": 0, "moved": True, "line_idle_seconds": 0.5, "course_port": 9000}
+    spawning = Spawning(tmp_path, monkeypatch, owns=True, **changes).begin()
+    for number, process in enumerate(spawning.machine.processes, 1):
+        assert {"--line-port=0", "--moved", "--line-idle=0.5", f"--course-port={9000 + number}"} <= set(process.args)
+    spawning.stop()
 
 
 def test_a_killed_server_is_failed_over_first_and_started_again_then(owned: Spawning) -> None:

@@ -11,15 +11,18 @@ import random
 from collections import deque
 from types import MappingProxyType
 from typing import Any
+from unittest import mock
 
 import attrs
 
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
+from twistedkv.core import server
 from twistedkv.core.lease import Timing
 from twistedkv.core.mailbox import Mailbox
 from twistedkv.core.server import ServerCore
 from twistedkv.errors import Status
-from twistedkv.messages.client import Cas, Delete, Get, Incr, Put
+from twistedkv.limits import EXPIRED_KEYS_MAX
+from twistedkv.messages.client import Cas, Delete, Execute, Get, Incr, Put
 from twistedkv.messages.coordinator import (
     Heartbeat,
     Relinquished,
@@ -40,7 +43,13 @@ from twistedkv.wire.client import decode_result, encode_request
 from twistedkv.wire.frames import RETRY, FrameDecoder
 
 HEARTBEAT = 0.2
+READS = ("get", "pair", "fleeting get", "fleeting read")
+"""Kinds of operations that have no number."""
 SETTLE_STEPS_MAX = 3000  # of 20 ms: a minute
+COMMANDS = ("set", "del", "command incr", "transaction", "pair", "fleeting set", "fleeting get")
+"""Kinds of operations that are commands of the line port."""
+PAIR = (b"one of two", b"two of two")
+"""Keys that are only ever incremented together."""
 
 
 @attrs.define(eq=False)
@@ -78,6 +87,13 @@ class Client:
         self.since = 0
         self.operation: Operation | None = None
         self.request_id = 0
+        self.fleeting: bytes | None = None
+        """Value of this client's own key that expires; None: it has been seen to be gone, or was never stored."""
+
+    @property
+    def fleeting_key(self) -> bytes:
+        """A key that only this client stores, always so that it expires soon."""
+        return b"fleeting%d" % self.identity[0]
 
 
 class CoreCluster:
@@ -86,6 +102,10 @@ class CoreCluster:
     def __init__(self, seed: int, servers: int = 4, copies: int = 2, clients: int = 3, shards: int = 1) -> None:
         self.random = random.Random(seed)
         self.now = 100.0
+        self.wall_ahead = 0.0
+        """Seconds by which wall clocks have moved between ticks: else the background would find all expired keys."""
+        self.lazy = self.random.random() < 0.5
+        """Whether expired keys are deleted only when somebody asks for them."""
         self.copies = copies
         self.nodes: dict[int, Node] = {}
         self.links: dict[tuple[Member, Member], deque[bytes]] = {}
@@ -119,11 +139,15 @@ class CoreCluster:
         """A new process, with nothing in memory."""
         incarnation = self.nodes[server_id].incarnation + 1 if server_id in self.nodes else 1
         member = Member(server_id, bytes([server_id, incarnation % 256]) * 8)
-        core = ServerCore(member, MemoryStore(), Timing.of(HEARTBEAT), lambda: self.now)
+        core = ServerCore(member, MemoryStore(), Timing.of(HEARTBEAT), lambda: self.now, lambda: self.wall(server_id))
         self.nodes[server_id] = Node(core, incarnation)
-        server = Server(server_id, member.store_id, "test", 1, ServerState.ACTIVE)
-        self.map = self.map.changed(servers=[server])
+        named = Server(server_id, member.store_id, "test", 1, ServerState.ACTIVE)
+        self.map = self.map.changed(servers=[named])
         core.map_received(self.map, self.now)
+
+    def wall(self, server_id: int) -> int:
+        """A server's wall clock, in milliseconds since 1970: each is off by another second."""
+        return 1_700_000_000_000 + int(1000 * (self.now + self.wall_ahead)) + 1000 * server_id
 
     @property
     def configuration(self) -> Configuration:
@@ -363,7 +387,7 @@ class CoreCluster:
         operation = client.operation
         if operation is None:
             operation = client.operation = self.new_operation(client)
-        elif operation.server and operation.kind != "get":
+        elif operation.server and operation.kind not in READS:
             operation.retried = True
             self.count("retry")
         operation.server = node.core.me.server_id
@@ -371,7 +395,7 @@ class CoreCluster:
         if operation.kind == "get":
             operation.floor = max(operation.floor, 0)
         message_type, body = encode_request(operation.request)
-        mailbox = Mailbox(client.identity)
+        mailbox = Mailbox(client.identity, lambda: None)
         flags = RETRY if operation.retried else 0
         node.core.requests(mailbox, [(message_type, flags, client.request_id, body)])
         if self.random.random() < 0.7:
@@ -379,9 +403,13 @@ class CoreCluster:
 
     def new_operation(self, client: Client) -> Operation:
         """Draw one."""
-        kind = self.random.choice(["put", "put", "get", "get", "incr", "cas", "delete"])
-        key = b"counter" if kind == "incr" else b"key%d" % self.random.randrange(4)
-        client.number += kind != "get"
+        kind = self.random.choice(
+            ["put", "put", "get", "get", "incr", "cas", "delete",
+             "set", "del", "command incr", "transaction", "pair",
+             "fleeting set", "fleeting get", "fleeting get", "fleeting read", "fleeting read"]
+        )  # fmt: skip
+        key = b"counter" if kind.endswith("incr") else b"key%d" % self.random.randrange(4)
+        client.number += kind not in READS
         head = (client.number, client.number, client.since)
         value = b"%d/%d" % (client.identity[0], client.number)
         request: Any
@@ -390,14 +418,38 @@ class CoreCluster:
         elif kind == "get":
             key = self.random.choice([key, b"counter"])
             request = Get(key)
+        elif kind == "fleeting read":
+            key = client.fleeting_key
+            request = Get(key)
         elif kind == "incr":
             request = Incr(*head, 1, key)
             self.counter_begun[key] = self.counter_begun.get(key, 0) + 1
+        elif kind in COMMANDS:
+            key, request = self.new_commands(client, kind, key, value)
         elif kind == "cas":
             request = Cas(*head, self.acknowledged.get(key, 0), key, value)
         else:
             request = Delete(*head, key)
         return Operation(kind, key, request, self.now, client, floor=self.acknowledged.get(key, 0))
+
+    def new_commands(self, client: Client, kind: str, key: bytes, value: bytes) -> tuple[bytes, Execute]:
+        """Commands of the line port, and the key whose version the answer has."""
+        if kind == "command incr":
+            self.counter_begun[key] = self.counter_begun.get(key, 0) + 1
+        if kind in ("fleeting set", "fleeting get"):
+            key = client.fleeting_key
+        milliseconds = b"%d" % self.random.choice([20, 100, 400])
+        commands = {
+            "set": [[b"SET", key, value]],
+            "del": [[b"DEL", key]],
+            "command incr": [[b"INCR", key]],
+            "transaction": [[b"INCR", PAIR[0]], [b"SET", key, value], [b"INCR", PAIR[1]]],
+            "pair": [[b"MGET", *PAIR]],
+            "fleeting set": [[b"SET", key, value, b"PX", milliseconds]],
+            "fleeting get": [[b"GET", key]],
+        }[kind]
+        head = (0, 0, 0) if kind in READS else (client.number, client.number, client.since)
+        return key, Execute(*head, slot_of(key), 2, kind == "transaction", [], commands)
 
     def answered(self, identity: bytes, frame: tuple[int, int, int, bytes]) -> None:
         """Check an answer and end the operation that it belongs to."""
@@ -414,12 +466,16 @@ class CoreCluster:
         assert status is not Status.UNKNOWN_OUTCOME, "nothing may have been forgotten in so short a run"
         client.operation = None
         self.count(operation.kind)
+        if operation.kind == "fleeting read":
+            self.was_read(client, result.value if status is Status.SUCCESS else None)
         if status is Status.SUCCESS:
             client.since = max(client.since, result.version)
             if operation.kind == "get":
                 assert result.version >= operation.floor, f"a stale read of {operation.key!r}"
             self.acknowledged[operation.key] = max(self.acknowledged.get(operation.key, 0), result.version)
-            if operation.kind == "incr":
+            if operation.kind in COMMANDS:
+                result.value = self.replied(client, operation, result.value)
+            if operation.kind in ("incr", "command incr"):
                 self.counter_acknowledged[operation.key] = self.counter_acknowledged.get(operation.key, 0) + 1
                 assert result.value not in self.sums, "two increments had the same sum: one was lost"
                 self.sums.add(result.value)
@@ -427,11 +483,38 @@ class CoreCluster:
             if operation.kind == "get" and operation.key == b"counter":
                 assert int(result.value) <= self.counter_begun[operation.key], "executed twice"
 
+    def replied(self, client: Client, operation: Operation, reply: bytes) -> bytes:
+        """Check a reply. What it says of a single value, if it does."""
+        assert not reply.startswith(b"-"), reply
+        kind, parts = operation.kind, reply.split(b"\r\n")
+        if kind == "pair":
+            assert parts[0] == b"*2"
+            assert parts[1:-1] == [b"$-1", b"$-1"] or (parts[2] == parts[4]), f"half a transaction was read: {reply!r}"
+        elif kind == "transaction":
+            assert (parts[0], parts[2]) == (b"*3", b"+OK")
+            assert parts[1] == parts[3], f"half a transaction was there before: {reply!r}"
+            assert reply not in self.sums, "two transactions had the same sum: one was lost"
+            self.sums.add(reply)
+        elif kind == "fleeting set":
+            client.fleeting = operation.request.commands[0][2]
+        elif kind == "fleeting get":
+            self.was_read(client, None if parts[0] == b"$-1" else parts[1])
+        return parts[0][1:]
+
+    def was_read(self, client: Client, value: bytes | None) -> None:
+        """A client has read its key that expires. Whatever a server's clock shows, what was gone stays so."""
+        if value is None:
+            self.count("expired" if client.fleeting is not None else "still gone")
+            client.fleeting = None
+        else:
+            assert value == client.fleeting, "a key that was gone has come back"
+
     # Running.
 
     def step(self) -> None:
         """Something happens."""
         draw = self.random.random()
+        self.wall_ahead += self.random.choice([0.0, 0.0, 0.02])
         pairs = list(self.links)
         if draw < 0.30:
             self.client_step(self.random.choice(self.clients))
@@ -447,10 +530,11 @@ class CoreCluster:
     def pass_time(self, seconds: float) -> None:
         """The clock moves; those who run notice."""
         self.now += seconds
-        for node in self.nodes.values():
-            if self.running(node):
-                node.core.tick(self.now)
-                self.flush(node)
+        with mock.patch.object(server, "EXPIRED_KEYS_MAX", 0 if self.lazy else EXPIRED_KEYS_MAX):
+            for node in self.nodes.values():
+                if self.running(node):
+                    node.core.tick(self.now)
+                    self.flush(node)
         self.connect()
 
     def fault(self) -> None:
@@ -506,6 +590,7 @@ class CoreCluster:
     def settle(self) -> None:
         """Faults end: within bounded time all copies are there, equal, and nothing is pending."""
         self.cut.clear()
+        self.lazy = False
         for node in self.nodes.values():
             node.frozen = False
         quiet = 0
@@ -521,6 +606,7 @@ class CoreCluster:
                 and not self.configuration.learners
                 and all(client.operation is None for client in self.clients)
                 and primary.core.flushed
+                and not replica.expiries
                 and all(follower.acked == replica.sequence for follower in replica.leading.followers.values())
             )
             # Quiet for some beacons more, with which tombstones and late refusals go.
@@ -545,11 +631,19 @@ class CoreCluster:
     def check_equal(self) -> None:
         """All copies hold the same, and no acknowledged write is missing."""
         contents = []
+        remembered: dict[bytes, Any] = {}
         for member in self.configuration.members:
             node = self.node_of(member)
             assert node is not None
             contents.append({key: record for slot in range(16384) for key, record in node.core.store.items(slot)})
+            for client in self.clients:
+                result = node.core.replicas[0].dedup.find(client.identity, client.number, 0, False)
+                remembered.setdefault(client.identity, result)
+                assert result == remembered[client.identity], "copies remember different results"
         assert all(content == contents[0] for content in contents), "copies differ"
+        assert not [key for key in contents[0] if key.startswith(b"fleeting")], "what has expired is still there"
+        first, second = (contents[0].get(key, b"") for key in PAIR)
+        assert first == second, "half a transaction was stored"
         for key, version in self.acknowledged.items():
             record = self.node_of(self.configuration.primary).core.store.get(slot_of(key), key)  # type: ignore[union-attr]
             if record is not None:

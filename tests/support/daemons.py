@@ -53,10 +53,14 @@ class Daemons:
     def start_server(self, server_id: int, **options: Any) -> ServerService:
         """A new process with this id."""
         chosen = ServerOptions(coordinator=ADDRESS, server_id=server_id, **options)
-        server = ServerService(self.network, chosen, lambda: self.ended.append(server))
+        server = ServerService(self.network, chosen, lambda: self.ended.append(server), wall=self.wall)
         self.servers[server_id] = server
         server.startService()
         return server
+
+    def wall(self) -> int:
+        """The servers' wall clocks, in milliseconds since 1970."""
+        return int(1000 * (1.7e9 + self.network.seconds()))
 
     def client(self, **options: Any) -> Client:
         """A client of the cluster."""

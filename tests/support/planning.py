@@ -226,6 +226,8 @@ class World:
             server.store_id,
             "127.0.0.1",
             7000 + server.pid,
+            8000 + server.pid,
+            9000 + server.pid,
             server.pid,
             server.standby,
             server.reports(),

@@ -15,7 +15,7 @@ import attrs
 
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
 from twistedkv.core.dedup import DedupTable
-from twistedkv.core.entries import UPDATE, encode_entry
+from twistedkv.core.entries import ONE, encode_entry
 from twistedkv.core.lease import Timing
 from twistedkv.core.mailbox import Mailbox
 from twistedkv.core.progress import Follower, PeerLink
@@ -37,6 +37,8 @@ HEARTBEAT = 0.2
 TIMING = Timing.of(HEARTBEAT)
 NO_CLIENT = bytes(16)
 CLIENT = bytes([7]) * 16
+WALL = 1_700_000_000_000
+"""What the wall clocks show at first, in milliseconds since 1970."""
 
 
 def member(server_id: int, incarnation: int = 1) -> Member:
@@ -73,11 +75,11 @@ def map_of(*shards: Configuration, version: int = 1, min_copies: int = 1) -> Clu
 
 
 def entry(
-    version: int, key: bytes, value: bytes | None, number: int = 0, client: bytes = NO_CLIENT, kind: int = UPDATE
+    version: int, key: bytes, value: bytes | None, number: int = 0, client: bytes = NO_CLIENT, reply: bytes = b""
 ) -> bytes:
-    """One log entry; `value` None is a deletion."""
+    """One log entry of one key; `value` None is a deletion."""
     record = make_record(version, TOMBSTONE if value is None else 0, value or b"")
-    return encode_entry(slot_of(key), key, record, kind, number, min(number, 1), client)
+    return encode_entry(slot_of(key), key, record, ONE, number, min(number, 1), client, reply)
 
 
 def section(
@@ -91,11 +93,12 @@ def section(
 
 
 class Desk:
-    """One core. `now` is its clock."""
+    """One core. `now` is its clock; `wall`, in milliseconds since 1970, stands until the test sets it."""
 
     def __init__(self, me: Member = ME, now: float = 100.0) -> None:
         self.now = now
-        self.core = ServerCore(me, MemoryStore(), TIMING, lambda: self.now)
+        self.wall = WALL
+        self.core = ServerCore(me, MemoryStore(), TIMING, lambda: self.now, lambda: self.wall)
         self.answers: dict[int, list[Result | ScanPage]] = {}
         """By request id, all of them."""
         self.asked = 0
@@ -144,7 +147,7 @@ class Desk:
     def ask(self, request: Any, flags: int = 0, client: bytes = CLIENT, *, flush: bool = True) -> int:
         """One request of a client. Returns its id."""
         self.asked += 1
-        mailbox = self.mailboxes.setdefault(client, Mailbox(client))
+        mailbox = self.mailboxes.setdefault(client, Mailbox(client, lambda: None))
         message_type, body = encode_request(request)
         assert self.core.requests(mailbox, [(message_type, flags, self.asked, body)]) == 1
         if flush:

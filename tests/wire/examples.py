@@ -11,10 +11,11 @@ from typing import Any
 import attrs
 
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
-from twistedkv.core.entries import UPDATE, encode_entry
+from twistedkv.core.entries import ONE, encode_entry
 from twistedkv.messages.client import (
     Cas,
     Delete,
+    Execute,
     Get,
     Incr,
     MapRequest,
@@ -26,6 +27,7 @@ from twistedkv.messages.client import (
     ScanItem,
     ScanPage,
     Verify,
+    Watched,
 )
 from twistedkv.messages.coordinator import (
     AdminReply,
@@ -89,11 +91,11 @@ CONFIGURATION = Configuration(
     preferred=(2, 3),
 )
 
-LOG_ENTRY = encode_entry(5061, b"bar", make_record(0x1C0000000029, 0, b"v"), UPDATE, 5, 5, STORE_C)
-STREAMED_RECORD = bytes.fromhex("13c5 0003 0000000a 626172 00001c0000000028 00 76")
+LOG_ENTRY = encode_entry(5061, b"bar", make_record(0x1C0000000029, 0, b"v"), ONE, 5, 5, STORE_C, b"")
+ROWS = bytes.fromhex("13c5 0003 0000000a 626172 00001c0000000028 00 76")
 SESSIONS = bytes.fromhex(
     "0000000000000000 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 0000000000000005 0000000000000029 00000001 "
-    "0000000000000005 00001c0000000029 00"
+    "0000000000000005 00001c0000000029 00000000"
 )
 """What the peer messages carry and `twistedkv.core` makes: `tests/test_protocol_doc.py` has it taken apart there."""
 
@@ -217,6 +219,24 @@ EXAMPLES = [
     ),
     Example(
         "client",
+        "EXECUTE",
+        Execute(
+            number=9,
+            oldest=8,
+            since=0x18000000000B,
+            slot=3902,
+            protocol=2,
+            transaction=True,
+            watched=[Watched(key=b"stock", version=0x18000000000A)],
+            commands=[[b"INCR", b"stock"], [b"GET", b"stock"]],
+        ),
+        "54 01 19 00 0000000a 00000058  0000000000000009 0000000000000008 000018000000000b 0f3e 02 01 "
+        "0001 0005 73746f636b 000018000000000a 0002 00000002 00000004 494e4352 00000005 73746f636b "
+        "00000002 00000003 474554 00000005 73746f636b",
+        request_id=10,
+    ),
+    Example(
+        "client",
         "RESULT",
         Result(status=0, version=0x18000000000A, value=b"green"),
         "54 01 20 00 00000002 0000000e  00 000018000000000a 677265656e",
@@ -243,7 +263,9 @@ EXAMPLES = [
                 copies=2,
                 min_copies=1,
                 heartbeat_ms=200,
-                servers=MappingProxyType({1: Server(1, STORE_A, "127.0.0.1", 40001, ServerState.ACTIVE, 4711)}),
+                servers=MappingProxyType(
+                    {1: Server(1, STORE_A, "127.0.0.1", 40001, ServerState.ACTIVE, 4711, 7379, 0)}
+                ),
                 shards=(
                     Configuration(
                         shard=0,
@@ -261,8 +283,8 @@ EXAMPLES = [
                 ),
             )
         ),
-        "54 01 22 00 00000009 00000061  04 64656d6f 000000000000000c 02 01 000000c8 0001 0001 "
-        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 09 3132372e302e302e31 9c41 01 00001267 0001 0000 0000 3fff "
+        "54 01 22 00 00000009 00000065  04 64656d6f 000000000000000c 02 01 000000c8 0001 0001 "
+        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 09 3132372e302e302e31 9c41 01 00001267 1cd3 0000 0001 0000 0000 3fff "
         "00000001 00000001 0001 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 00 00 00 00 01 0001",
         request_id=9,
     ),
@@ -284,9 +306,9 @@ EXAMPLES = [
                 Section(shard=4, epoch=2, commit=9, first=10, count=0, entries=b""),
             ],
         ),
-        "54 01 81 00 00000000 0000007c  0000000000000011 0002 "
-        "0003 00000007 0000000000000028 0000000000000029 00000001 00000036 "
-        "13c5 0003 0000000a 00 0000000000000005 0000000000000005 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf "
+        "54 01 81 00 00000000 00000080  0000000000000011 0002 "
+        "0003 00000007 0000000000000028 0000000000000029 00000001 0000003a "
+        "13c5 0003 0000000a 00000000 00 0000000000000005 0000000000000005 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf "
         "626172 00001c0000000029 00 76 "
         "0004 00000002 0000000000000009 000000000000000a 00000000 00000000",
     ),
@@ -305,7 +327,7 @@ EXAMPLES = [
     Example(
         "peer",
         "FILL_CHUNK",
-        FillChunk(shard=3, fill=1, number=1, count=1, records=STREAMED_RECORD),
+        FillChunk(shard=3, fill=1, number=1, count=1, records=ROWS),
         "54 01 84 00 00000000 00000023  0003 00000001 00000001 00000001 "
         "13c5 0003 0000000a 626172 00001c0000000028 00 76",
     ),
@@ -313,9 +335,9 @@ EXAMPLES = [
         "peer",
         "FILL_SESSIONS",
         FillSessions(shard=3, fill=1, number=2, sessions=SESSIONS),
-        "54 01 85 00 00000000 00000047  0003 00000001 00000002 "
+        "54 01 85 00 00000000 0000004a  0003 00000001 00000002 "
         "0000000000000000 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 0000000000000005 0000000000000029 00000001 "
-        "0000000000000005 00001c0000000029 00",
+        "0000000000000005 00001c0000000029 00000000",
     ),
     Example(
         "peer",
@@ -337,12 +359,14 @@ EXAMPLES = [
             store_id=STORE_A,
             host="127.0.0.1",
             port=40001,
+            line_port=7379,
+            course_port=0,
             pid=4711,
             standby=False,
             reports=[REPORT],
         ),
-        "54 01 40 00 00000001 0000003c  0000 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 09 3132372e302e302e31 "
-        "9c41 00001267 00 0001 0003 00000007 02 00001c0000000028 0000000000000028",
+        "54 01 40 00 00000001 00000040  0000 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 09 3132372e302e302e31 "
+        "9c41 1cd3 0000 00001267 00 0001 0003 00000007 02 00001c0000000028 0000000000000028",
         request_id=1,
     ),
     Example(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.strategies import of_layout
 from twistedkv.errors import ProtocolError, Status
-from twistedkv.limits import KEY_BYTES_MAX, VALUE_BYTES_MAX
-from twistedkv.messages.client import Cas, Delete, Get, Incr, Noop, Put, Result, Verify
+from twistedkv.limits import COMMANDS_MAX, KEY_BYTES_MAX, SLOTS, VALUE_BYTES_MAX
+from twistedkv.messages.client import Cas, Delete, Execute, Get, Incr, Noop, Put, Result, Verify, Watched
 from twistedkv.wire import client
 from twistedkv.wire.client import (
     FAMILY,
@@ -35,15 +36,32 @@ WITH_KEY = {
 }
 
 
-def has_good_key(request: Any) -> bool:
+SINGLE = Execute(1, 1, 0, 5, 2, False, [], [[b"GET", b"k"]])
+TRANSACTION = Execute(1, 1, 0, 5, 3, True, [Watched(b"k", 7)], [[b"GET", b"k"], [b"DEL", b"k"]])
+
+
+def is_sound(request: Any) -> bool:
+    """Whether it is within the bounds that are not those of its fields."""
+    if isinstance(request, Execute):
+        single = len(request.commands) == 1 and not request.watched
+        return request.slot < SLOTS and all(request.commands) and (single or request.transaction)
     return len(getattr(request, "key", b"k")) > 0
+
+
+def requests_of(number: int) -> st.SearchStrategy[Any]:
+    """Requests that a server takes."""
+    requests = of_layout(FAMILY.layouts[number])
+    if number == client.EXECUTE:
+        bounded = st.tuples(requests, st.integers(0, SLOTS - 1), st.sampled_from([2, 3]))
+        requests = bounded.map(lambda drawn: attrs.evolve(drawn[0], slot=drawn[1], protocol=drawn[2]))
+    return requests.filter(is_sound)
 
 
 @pytest.mark.parametrize("number", REQUESTS)
 @given(data=st.data())
 def test_requests_equal_their_tables(number: int, data: st.DataObject) -> None:
     layout = FAMILY.layouts[number]
-    request = data.draw(of_layout(layout).filter(has_good_key))
+    request = data.draw(requests_of(number))
     assert encode_request(request) == (number, layout.encode(request))
     assert decode_request(number, layout.encode(request)) == request
 
@@ -97,7 +115,7 @@ def test_the_largest_value_passes_and_a_larger_one_is_refused(make: Any) -> None
         decode_request(*encode_request(make(bytes(VALUE_BYTES_MAX + 1))))
 
 
-@pytest.mark.parametrize("number", [0x00, 0x0F, 0x19, client.RESULT, 0x40, 0x81, 0xFF])
+@pytest.mark.parametrize("number", [0x00, 0x0F, 0x1A, client.RESULT, 0x40, 0x81, 0xFF])
 def test_what_is_no_request_is_refused(number: int) -> None:
     with pytest.raises(ProtocolError, match=f"0x{number:02x}"):
         decode_request(number, b"")
@@ -129,3 +147,46 @@ def test_a_noop_has_no_body() -> None:
 
 def test_an_answer_to_a_write_has_the_size_that_the_documents_say() -> None:
     assert len(result_frame(1, Status.SUCCESS, 5)) == 21
+
+
+@pytest.mark.parametrize("request_", [SINGLE, TRANSACTION, attrs.evolve(TRANSACTION, commands=[])])
+def test_a_command_and_a_transaction_pass(request_: Execute) -> None:
+    assert decode_request(*encode_request(request_)) == request_
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        attrs.evolve(SINGLE, slot=SLOTS),
+        attrs.evolve(SINGLE, protocol=1),
+        attrs.evolve(SINGLE, protocol=4),
+        attrs.evolve(SINGLE, commands=[]),
+        attrs.evolve(SINGLE, commands=[[]]),
+        attrs.evolve(SINGLE, commands=[[b"GET", b"k"]] * 2),
+        attrs.evolve(SINGLE, watched=[Watched(b"k", 7)]),
+        attrs.evolve(TRANSACTION, commands=[[b"GET", b"k"], []]),
+    ],
+    ids=[
+        "slot",
+        "RESP1",
+        "RESP4",
+        "no command",
+        "no name",
+        "two commands",
+        "watched alone",
+        "no name in a transaction",
+    ],
+)
+def test_what_is_no_command_and_no_transaction_is_refused(request_: Execute) -> None:
+    with pytest.raises(ProtocolError, match="Execute"):
+        decode_request(*encode_request(request_))
+
+
+def test_a_transaction_has_no_more_commands_than_its_table_allows() -> None:
+    most = attrs.evolve(TRANSACTION, commands=[[b"x"]] * COMMANDS_MAX)
+    assert decode_request(*encode_request(most)) == most
+    body = bytearray(FAMILY.layouts[client.EXECUTE].encode(attrs.evolve(TRANSACTION, watched=[])))
+    place = body.index((2).to_bytes(2, "big") + (2).to_bytes(4, "big"))
+    body[place : place + 2] = (COMMANDS_MAX + 1).to_bytes(2, "big")
+    with pytest.raises(ProtocolError, match="at most"):
+        decode_request(client.EXECUTE, bytes(body) + bytes([0, 0, 0, 1, 0, 0, 0, 0]) * COMMANDS_MAX)

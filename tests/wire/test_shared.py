@@ -31,7 +31,7 @@ def test_a_decoded_configuration_can_be_a_key() -> None:
 
 def test_an_unknown_state_of_a_server_is_refused() -> None:
     body = bytearray(SERVER.encode(Server(1, STORE_A, "h", 1, ServerState.ACTIVE)))
-    body[-5] = 99
+    body[-9] = 99
     with pytest.raises(ProtocolError, match="ServerState"):
         SERVER.decode(bytes(body))
 
@@ -44,7 +44,8 @@ def test_the_largest_map_fits_in_a_frame() -> None:
         for shard, (first, last) in enumerate(slot_ranges(SHARDS_MAX))
     ]
     servers = [
-        Server(number, STORE_A, "a" * 255, 65535, ServerState.ACTIVE, 2**32 - 1) for number in range(1, SERVERS_MAX + 1)
+        Server(number, STORE_A, "a" * 255, 65535, ServerState.ACTIVE, 2**32 - 1, 65535, 65535)
+        for number in range(1, SERVERS_MAX + 1)
     ]
     whole = ClusterMap.empty("x" * 64).changed(servers=servers, shards=shards)
     assert len(CLUSTER_MAP.encode(whole)) <= FRAME_BYTES_MAX

@@ -1,0 +1,164 @@
+"""A desk with conversations at it whose shards do nothing by themselves: the test says when a command is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import attrs
+
+from tests.support.redis_server import encode_request
+from twistedkv.client.operations import Waiter
+from twistedkv.limits import SLOTS
+from twistedkv.line.conversation import Conversation
+from twistedkv.line.desk import Desk
+from twistedkv.line.functions import table
+from twistedkv.resp import replies
+
+SHARDS = 6
+TURNS_MAX = 1000
+
+
+@attrs.define
+class Begun:
+    """A command, or several, that a shard was asked to execute."""
+
+    waiter: Waiter
+    slot: int
+    commands: list[list[bytes]]
+    watched: dict[bytes, int]
+
+    def answer(self, reply: bytes = replies.OK) -> None:
+        """It has been executed."""
+        self.waiter.callback(reply)
+
+
+class SlowShards:
+    """Shards that keep what they are asked. Each has as many slots as the others."""
+
+    def __init__(self) -> None:
+        self.begun: list[Begun] = []
+        self.full = False
+
+    def shard(self, slot: int) -> int:
+        """The number of the slot's shard."""
+        return slot * SHARDS // SLOTS
+
+    def is_mine(self, slot: int) -> bool:
+        """All are here."""
+        return True
+
+    def lane(self, slot: int) -> None:
+        """Nothing more is known of them."""
+
+    def execute(
+        self,
+        waiter: Waiter,
+        slot: int,
+        commands: list[list[bytes]],
+        *,
+        writes: bool,
+        protocol: int,
+        transaction: bool = False,
+        watched: dict[bytes, int] | None = None,
+    ) -> None:
+        """Keep it."""
+        self.begun.append(Begun(waiter, slot, commands, watched or {}))
+
+    def take(self, count: int | None = None) -> list[Begun]:
+        """The first of what was asked and not answered."""
+        taken, self.begun = self.begun[:count], self.begun[count:] if count is not None else []
+        return taken
+
+
+class _Server:
+    """What a desk needs of its server, and of the reactor."""
+
+    core = None
+    server_id = 1
+
+    def __init__(self) -> None:
+        self.reactor = self
+        self.calls: list[Callable[[], None]] = []
+
+    def now(self) -> float:
+        """No time passes."""
+        return 0.0
+
+    def callLater(self, delay: float, call: Callable[[], None]) -> None:
+        """For the next turn."""
+        assert delay == 0
+        self.calls.append(call)
+
+
+class _Cluster:
+    """What a desk needs of the client of the cluster."""
+
+    client_id = b"c" * 16
+    router = None
+    deadline = 10.0
+
+
+@attrs.define
+class Client:
+    """What one client has been sent, and whether its connection was closed."""
+
+    conversation: Any = None
+    heard: bytes = b""
+    closed: bool = False
+    aborted: bool = False
+
+    def ask(self, *words: bytes) -> None:
+        """Send a command."""
+        self.conversation.received(encode_request(list(words)))
+
+    def hear(self, data: bytes) -> None:
+        """Bytes are sent to it."""
+        assert not self.closed and not self.aborted
+        self.heard += data
+
+    def take(self) -> bytes:
+        """What it has been sent since the last time."""
+        heard, self.heard = self.heard, b""
+        return heard
+
+
+class World:
+    """The desk and its clients."""
+
+    def __init__(self) -> None:
+        self.server = _Server()
+        fakes: tuple[Any, Any] = (self.server, _Cluster())
+        self.desk = Desk(*fakes, lambda: 1_700_000_000_000, table(Random(1)), moved=False)
+        self.shards = SlowShards()
+        self.desk.shards = self.shards  # type: ignore[assignment]
+
+    def connect(self) -> Client:
+        """Somebody comes."""
+        client = Client()
+        number = len(self.desk.conversations) + 1
+
+        def close() -> None:
+            client.closed = True
+
+        def abort() -> None:
+            client.aborted = True
+
+        client.conversation = Conversation(self.desk, number, "client:1", "server:1", client.hear, close, abort)
+        self.desk.conversations[number] = client.conversation
+        return client
+
+    def turn(self) -> None:
+        """One turn of the reactor."""
+        calls, self.server.calls = self.server.calls, []
+        for call in calls:
+            call()
+
+    def settle(self) -> None:
+        """Turns until nothing is left to be done."""
+        for _ in range(TURNS_MAX):
+            if not self.server.calls:
+                return
+            self.turn()
+        raise AssertionError("there is always something left to be done")
