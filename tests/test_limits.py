@@ -23,7 +23,8 @@ def test_a_clock_rate_error_that_the_grace_does_not_cover_is_refused() -> None:
     [
         ("LEASE_BEATS", limits.GRACE_BEATS),
         ("GRACE_BEATS", limits.MISSED_BEATS),
-        ("FRAME_BYTES_MAX", limits.VALUE_BYTES_MAX),
+        ("FRAME_BYTES_MAX", limits.UPDATE_BYTES_MAX),
+        ("UPDATE_BYTES_MAX", limits.VALUE_BYTES_MAX),
     ],
 )
 def test_each_relation_is_checked(monkeypatch: pytest.MonkeyPatch, name: str, value: int) -> None:

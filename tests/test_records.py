@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from twistedkv.limits import EPOCH_MAX, SEQUENCE_BITS, SEQUENCE_MAX
 from twistedkv.records import (
+    EXPIRY_BYTES,
     NO_VERSION,
     RECORD_HEAD_BYTES,
     TOMBSTONE,
     epoch_of,
     is_tombstone,
+    make_expiring_record,
     make_record,
+    record_expiry,
     record_value,
     record_version,
     sequence_of,
@@ -49,5 +53,21 @@ def test_a_record_is_what_it_was_made_of(epoch: int, sequence: int, flags: int, 
     assert len(record) == RECORD_HEAD_BYTES + len(value)
 
 
+@given(epochs, sequences, st.integers(1, 2**64 - 1), st.binary(max_size=50))
+def test_a_record_that_expires_has_a_moment_besides(epoch: int, sequence: int, expiry: int, value: bytes) -> None:
+    record = make_expiring_record(version_of(epoch, sequence), expiry, value)
+    assert record_version(record) == version_of(epoch, sequence)
+    assert (record_expiry(record), record_value(record), is_tombstone(record)) == (expiry, value, False)
+    assert len(record) == RECORD_HEAD_BYTES + EXPIRY_BYTES + len(value)
+
+
+@pytest.mark.parametrize("flags", [0, TOMBSTONE])
+def test_other_records_never_expire(flags: int) -> None:
+    assert record_expiry(make_record(1, flags, bytes([255]) * 20)) == 0
+
+
 def test_expected_bytes() -> None:
+    assert make_expiring_record(0x0102030405060708, 0x1112, b"v").hex() == (
+        "0102030405060708" + "02" + "0000000000001112" + "76"
+    )
     assert make_record(0x0102030405060708, TOMBSTONE, b"v").hex() == "0102030405060708" + "01" + "76"

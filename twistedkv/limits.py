@@ -96,6 +96,9 @@ UNDER_WAY_MAX = 1024
 """Commands of one client that are begun and not answered."""
 UNDER_WAY_FIRST = 16
 """The same of a client that has not been answered yet, of whose replies nobody knows how large they will be."""
+FORWARDED_VALUES_MAX = 64
+"""The same of those that other servers execute and whose replies have values in them. All clients of a server share its
+connections to the others, so that what is under way for one is waited for by the others."""
 LINE_HELD_BYTES_MAX = 64 * 1024 * 1024
 """Of the replies that wait for one client, before the latest of them. Beyond it the client is cut off: it does not
 read, and of what it had asked before that was known, the replies are larger than those before them."""

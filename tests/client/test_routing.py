@@ -5,11 +5,12 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from tests.client.driver import Driver
+from tests.client.driver import Call, Driver
 from tests.client.fakes import make_map, promoted, store_id, switched
 from twistedkv.client import routing
 from twistedkv.client.lanes import LaneState
 from twistedkv.client.links import SILENCE_SECONDS
+from twistedkv.client.operations import WRITES, Operation
 from twistedkv.client.results import Incremented, Value
 from twistedkv.clustermap import ServerState
 from twistedkv.errors import (
@@ -25,11 +26,11 @@ from twistedkv.errors import (
     Unavailable,
     VersionMismatch,
 )
-from twistedkv.limits import WRITE_WINDOW
+from twistedkv.limits import FRAME_BYTES_MAX, WRITE_WINDOW
 from twistedkv.messages.client import Execute, Get, MapRequest, MapUpdate, Put
 from twistedkv.records import version_of
 from twistedkv.slots import slot_of
-from twistedkv.wire.client import CAS, CONFIG_RESP, DELETE, FAMILY, GET, INCR, PUT, RESULT
+from twistedkv.wire.client import CAS, CONFIG_RESP, DELETE, EXECUTE, FAMILY, GET, INCR, PUT, RESULT
 
 KEY = b"a"
 
@@ -541,6 +542,26 @@ class TestCommands:
         driver.tick(11)
         assert isinstance(write.outcome, OutcomeUnknown)
         assert type(read.outcome) is Unavailable
+
+    def test_what_no_frame_can_carry_is_refused_and_harms_nobody(self, driver: Driver) -> None:
+        """Every argument has a length besides: many small ones take more on the way than in the request."""
+        command = [b"DEL", *[KEY] * (FRAME_BYTES_MAX // 5)]
+        refused = driver.execute(*command, writes=True)
+        assert isinstance(refused.outcome, InvalidRequest)
+        assert f"at most {FRAME_BYTES_MAX}" in str(refused.outcome)
+        assert driver.sent(1) == []
+        again = driver.execute(b"DEL", KEY, writes=True)
+        driver.answer_all()
+        assert again.outcome == b"7"
+
+    def test_of_what_was_begun_elsewhere_that_is_not_known(self, driver: Driver) -> None:
+        message = Execute(0, 0, 0, slot_of(KEY), 2, False, [], [[b"DEL", *[KEY] * (FRAME_BYTES_MAX // 5)]])
+        call = Call()
+        call.operation = Operation(EXECUTE, KEY, slot_of(KEY), driver.now + 10, call, message, WRITES)
+        call.operation.maybe = True
+        driver.router.submit(call.operation, driver.now)
+        driver.settle()
+        assert isinstance(call.outcome, OutcomeUnknown)
 
 
 class TestBounds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -22,6 +23,8 @@ def play(
     cluster: LineCluster, command: Sequence[str], environment: Mapping[str, str], said: Callable[[str], None]
 ) -> None:
     """Run the program with the ports of the cluster, and tell `said` what it did. Raises ClientFailed."""
+    if shutil.which(command[0]) is None:
+        raise ClientFailed(f"{command[0]} is not installed")
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [*command, *map(str, cluster.line_ports)],

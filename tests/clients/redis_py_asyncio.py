@@ -15,6 +15,11 @@ from tests.clients.script import Script, Tally, rounds, same
 
 TASKS = 20
 
+LOST = (redis.RedisError, AttributeError, TypeError)
+"""Errors of a lost connection. The last two come up in redis-py 8.1 when a task is about to send (its issue 4287)."""
+
+Kinds = type[Exception] | tuple[type[Exception], ...]
+
 
 async def uses(r: Redis) -> None:
     """What a program does with the plain client."""
@@ -44,7 +49,7 @@ async def uses(r: Redis) -> None:
 
 
 async def through_kill(
-    script: Script, place: int, tally: Tally, increment: Callable[[str, int], Any], kinds: type[Exception]
+    script: Script, place: int, tally: Tally, increment: Callable[[str, int], Any], kinds: Kinds
 ) -> None:
     """Increments by several tasks, while a server is killed."""
     turns = rounds(script, place)
@@ -74,7 +79,7 @@ async def main() -> None:
     # Repeated increments would be counted twice, and rightly so. Hence no retries in this one.
     async with Redis(port=port, retry=Retry(NoBackoff(), 0)) as once:
         tallies = []
-        for place, kinds in ((1, redis.ResponseError), (0, redis.RedisError)):
+        for place, kinds in ((1, redis.ResponseError), (0, LOST)):
             tallies.append(tally := Tally(f"tally:{place}"))
             await through_kill(script, place, tally, once.incrby, kinds)
             for each in tallies:

@@ -9,7 +9,7 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.clients.redis_py_asyncio import TASKS, through_kill
+from tests.clients.redis_py_asyncio import LOST, TASKS, through_kill
 from tests.clients.script import Script, Tally, same
 
 
@@ -38,7 +38,7 @@ async def main() -> None:
         tallies = []
         for place in (1, 0):
             tallies.append(tally := Tally(f"tally:{place}"))
-            await through_kill(script, place, tally, once.incrby, redis.RedisError)
+            await through_kill(script, place, tally, once.incrby, LOST)
             for each in tallies:
                 values = await asyncio.gather(*(once.get(key) for key in each.keys))
                 each.judge(dict(zip(each.keys, values, strict=True)))

@@ -273,14 +273,14 @@ def measures_through_kill(cluster: LineCluster, said: Said, requests: int) -> No
 def redis_benchmark(cluster: LineCluster, said: Said) -> None:
     """The whole script."""
     for flags in ((), ("-3",), ("-P", "16"), ("--threads", "2"), ("-d", "1024", "-P", "4")):
-        measures(cluster, said, 20_000, *flags)
-    measures(cluster, said, 20_000, "--cluster", "-P", "16")
+        measures(cluster, said, 5_000, *flags)
+    measures(cluster, said, 10_000, "--cluster", "-P", "16")
     measures_through_kill(cluster, said, 100_000)
-    measures(cluster, said, 20_000, "--cluster")
+    measures(cluster, said, 10_000, "--cluster")
 
 
 def redis_benchmark_moved(cluster: LineCluster, said: Said) -> None:
     """Only `--cluster` goes where it is sent."""
-    measures(cluster, said, 20_000, "--cluster")
+    measures(cluster, said, 10_000, "--cluster")
     cluster.healed(cluster.kill(1))
-    measures(cluster, said, 20_000, "--cluster", "-P", "16")
+    measures(cluster, said, 10_000, "--cluster", "-P", "16")

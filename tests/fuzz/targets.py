@@ -77,12 +77,23 @@ TARGETS = {
         ),
         Target("sessions", packed.check_sessions, packed.sessions_seeds, ("core.dedup.DedupTable.merge",)),
         Target("requests", line.check_requests, line.requests_seeds, ("resp.requests.RequestParser.feed",), line.WORDS),
-        Target("inline", line.check_inline, line.inline_seeds, ("resp.inline.split_line",), (b"\\x", b'"', b"'")),
+        Target(
+            "inline",
+            line.check_inline,
+            line.inline_seeds,
+            ("resp.inline.split_line", "resp.inline._unescaped"),
+            (b"\\x", b'"', b"'"),
+        ),
         Target(
             "commands",
             line.check_commands,
             line.commands_seeds,
-            ("commands.table.lookup", "commands.execution.execute", "commands.introspection.command_reply"),
+            (
+                "commands.table.lookup",
+                "commands.execution.execute",
+                "commands.introspection.command_reply",
+                "commands.longdouble.parse",
+            ),
             line.WORDS,
         ),
         Target(

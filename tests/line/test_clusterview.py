@@ -57,18 +57,33 @@ def test_slots() -> None:
     assert len(name) == 40
 
 
-def test_what_is_not_served_is_not_shown() -> None:
+def test_what_is_not_served_is_shown_where_it_was() -> None:
     failed = a_map(server(ONE), server(TWO, ServerState.FAILED), server(THREE))
-    assert [each.server_id for _, _, each in clusterview.ranges_of(failed)] == [1, 1]
+    assert clusterview.slots(failed) == clusterview.slots(WHOLE)
     info = clusterview.info(failed, ONE).decode()
     assert "cluster_state:fail\r\n" in info
     assert "cluster_slots_fail:7992\r\n" in info
+    serving = [failed.servers[1], failed.servers[3]]
+    words = [line.split() for line in clusterview.nodes(failed, serving, ONE).decode().splitlines()]
+    assert [(word[2], word[7]) for word in words] == [
+        ("myself,master", "connected"),
+        ("master,fail", "disconnected"),
+        ("master", "connected"),
+    ]
+    assert words[1][8:] == ["200-8191"]
+    nodes = [each[b"nodes"][0] for each in read(clusterview.shards(failed, serving, 3))]  # type: ignore[attr-defined]
+    assert [node[b"health"] for node in nodes] == [b"online", b"fail", b"online"]
+
+
+def test_no_gap_is_made_by_what_is_lost_or_comes_back_without_its_data() -> None:
     without_port = a_map(server(ONE, line_port=0), server(TWO), server(THREE))
     assert [each.server_id for _, _, each in clusterview.ranges_of(without_port)] == [2]
     lost = attrs.evolve(WHOLE, shards=(*WHOLE.shards[:3], shard(3, 8192, 16383, ONE, lost=True)))
-    assert clusterview.ranges_of(lost)[-1][:2] == (200, 8191)
+    assert clusterview.slots(lost) == clusterview.slots(WHOLE)
+    assert "cluster_slots_fail:8192\r\n" in clusterview.info(lost, ONE).decode()
     another = a_map(attrs.evolve(server(ONE), store_id=b"x" * 16), server(TWO), server(THREE))
-    assert [each.server_id for _, _, each in clusterview.ranges_of(another)] == [2]
+    assert [each.server_id for _, _, each in clusterview.ranges_of(another)] == [1, 2, 1]
+    assert "cluster_slots_ok:7992\r\n" in clusterview.info(another, TWO).decode()
 
 
 def test_nodes() -> None:

@@ -10,12 +10,14 @@ from tests.line.desks import Client, World
 from tests.line.scene import Scene
 from twistedkv.limits import (
     CLIENT_OUTPUT_BYTES_MAX,
+    COMMANDS_MAX,
     COMMANDS_PER_TURN_MAX,
+    FORWARDED_VALUES_MAX,
     LINE_HELD_BYTES_MAX,
     UNDER_WAY_FIRST,
     UNDER_WAY_MAX,
 )
-from twistedkv.line import port
+from twistedkv.line import port, shards
 from twistedkv.resp import replies
 from twistedkv.slots import slot_of
 
@@ -216,6 +218,23 @@ def test_few_are_under_way_when_replies_are_large(world: World, client: Client) 
     assert len(world.shards.begun) > CLIENT_OUTPUT_BYTES_MAX // MEGABYTE, "that is forgotten in time"
 
 
+def test_few_values_are_asked_of_other_servers_at_a_time(world: World, client: Client) -> None:
+    grown(world, client)
+    world.shards.here = False
+    client.conversation.received((b"GET k\r\nSET k v XX GET\r\nMGET k k\r\nMULTI\r\nGETDEL k\r\nEXEC\r\n") * 50)
+    assert len(world.shards.begun) == FORWARDED_VALUES_MAX and not client.conversation.listening
+    world.shards.take(1)[0].answer(replies.ONE)
+    world.settle()
+    assert len(world.shards.begun) == FORWARDED_VALUES_MAX
+    while world.shards.begun:
+        for begun in world.shards.take():
+            begun.answer(replies.ONE)
+        world.settle()
+    assert client.conversation.listening and client.take().count(replies.ONE) == 200
+    client.conversation.received(b"STRLEN k\r\nSET k v\r\n" * 100)
+    assert len(world.shards.begun) == 200, "what is answered in a few bytes is not meant"
+
+
 def test_what_was_executed_here_has_a_bound_for_all_clients_of_a_turn(world: World, client: Client) -> None:
     client.ask(b"GET", b"k")
     world.shards.full = True
@@ -224,6 +243,15 @@ def test_what_was_executed_here_has_a_bound_for_all_clients_of_a_turn(world: Wor
     world.shards.full = False
     world.turn()
     assert len(world.shards.begun) == 2 and client.conversation.listening
+
+
+def test_so_many_keys_are_watched(world: World, client: Client) -> None:
+    client.ask(b"WATCH", *(b"{t}%d" % number for number in range(COMMANDS_MAX)))
+    world.shards.take()[0].answer(replies.array([replies.ONE] * COMMANDS_MAX))
+    client.ask(b"WATCH", b"{t}x")
+    world.settle()
+    assert client.heard == b"+OK\r\n-ERR a transaction watches at most 10000 keys\r\n"
+    assert len(client.conversation.watched) == COMMANDS_MAX
 
 
 def test_nothing_is_begun_for_a_client_that_does_not_read(world: World, client: Client) -> None:
@@ -335,3 +363,26 @@ def test_a_client_that_reads_slowly_gets_everything(scene: Scene) -> None:
         talker.transport.resumeProducing()
         scene.pass_seconds(0.001)
     assert talker.wait(60) == [value.encode(), value.encode(), "PONG"] * 20
+
+
+def test_what_is_executed_here_in_one_turn_has_a_bound(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many commands a client may have under way: it had many small replies before."""
+    monkeypatch.setattr(shards, "CLIENT_OUTPUT_BYTES_MAX", MEGABYTE)
+    talker = scene.connect(1)
+    key = scene.key_of(1)
+    box = scene.port(1).desk.shards._box
+    sizes, add = [0], box.add
+
+    def noted(request_id: int, answer: tuple[int, int, bytes]) -> None:
+        add(request_id, answer)
+        sizes.append(box.size)
+
+    monkeypatch.setattr(box, "add", noted)
+    assert talker.ask("SET", key, "x" * 100_000) == "OK"
+    for _ in range(100):
+        talker.request("STRLEN", key)
+    assert talker.wait(100) == [100_000] * 100
+    for _ in range(40):
+        talker.request("GET", key)
+    assert [len(value) for value in talker.wait(40)] == [100_000] * 40
+    assert MEGABYTE < max(sizes) <= MEGABYTE + 110_000

@@ -8,11 +8,28 @@ from typing import Any
 import pytest
 
 from twistedkv.errors import Superseded
+from twistedkv.line.port import LinePort
 from twistedkv.simulation.cluster import Cluster, Shape
 from twistedkv.simulation.disk import SimulatedMapStore
 from twistedkv.simulation.process import Process
 from twistedkv.simulation.reactor import HostClock
 from twistedkv.simulation.timeline import Killed, Timeline
+from twistedkv.slots import slot_of
+
+
+class Told:
+    """Waits for one reply."""
+
+    def __init__(self, replies: list[bytes]) -> None:
+        self._replies = replies
+
+    def callback(self, result: bytes) -> None:
+        """It has come."""
+        self._replies.append(result)
+
+    def errback(self, fail: Exception) -> None:
+        """It will not come."""
+        self._replies.append(repr(fail).encode())
 
 
 def formed(seed: int = 1) -> Cluster:
@@ -148,3 +165,52 @@ def test_a_process_that_cannot_start_says_why() -> None:
     )  # fmt: skip
     timeline.run_until(1)
     assert (ends, process.alive) == (["could not start: no"], False)
+
+
+def test_wall_clocks_are_the_hosts_own_run_as_their_other_clocks_do_and_are_those_of_the_seed() -> None:
+    def shown(seed: int) -> list[int]:
+        timeline = Timeline(seed)
+        cluster = Cluster(timeline, Shape(clock_error=0.1))
+        for server_id in (1, 2):
+            cluster.start_server(server_id)
+        walls = [cluster.wall_of(cluster.host_of(server_id)) for server_id in (1, 2)]
+        before = [wall() for wall in walls]
+        timeline.run_until(timeline.now + 1000)
+        cluster.server_process(1).kill()
+        cluster.start_server(1)
+        again = cluster.wall_of(cluster.host_of(1))
+        assert again() == walls[0](), "a new process finds the clock of its host"
+        seconds = [(wall() - at) / 1000 for wall, at in zip(walls, before, strict=True)]
+        rates = [cluster.server_process(server_id).reactor.clock.rate for server_id in (1, 2)]
+        assert seconds == pytest.approx([1000 * rate for rate in rates], abs=0.01)
+        return [*before, *(wall() for wall in walls)]
+
+    assert shown(1) == shown(1)
+    assert shown(1) != shown(2)
+    assert shown(1)[0] != shown(1)[1]
+
+
+def test_a_key_expires_on_the_line_port_over_a_failover_of_its_shard() -> None:
+    """Once it is gone it stays so, although the new primary's clock is another."""
+    cluster = formed()
+    timeline = cluster.timeline
+
+    def asked(server_id: int, *argv: bytes) -> bytes:
+        server = cluster.server(server_id)
+        assert server is not None
+        [line] = [child for child in server if isinstance(child, LinePort)]
+        replies: list[bytes] = []
+        line.desk.shards.execute(Told(replies), slot_of(b"k"), [list(argv)], writes=argv[0] != b"GET", protocol=2)
+        assert timeline.run_while(lambda: not replies, 10)
+        return replies[0]
+
+    primary = next(c for c in cluster.configurations if slot_of(b"k") in c.slots).primary.server_id
+    other = primary % 3 + 1
+    assert asked(other, b"SET", b"k", b"v", b"PX", b"3000") == b"+OK\r\n"
+    assert asked(other, b"GET", b"k") == b"$1\r\nv\r\n"
+    cluster.server_process(primary).kill()
+    assert asked(other, b"GET", b"k") == b"$1\r\nv\r\n"
+    timeline.run_until(timeline.now + 6)
+    for server_id in (other, other % 3 + 1):
+        if server_id != primary:
+            assert asked(server_id, b"GET", b"k") == b"$-1\r\n"

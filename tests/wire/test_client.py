@@ -20,6 +20,7 @@ from twistedkv.wire.client import (
     decode_request,
     decode_response,
     encode_request,
+    execute_bytes,
     result_frame,
 )
 from twistedkv.wire.frames import FrameDecoder, encode_frame
@@ -64,6 +65,11 @@ def test_requests_equal_their_tables(number: int, data: st.DataObject) -> None:
     request = data.draw(requests_of(number))
     assert encode_request(request) == (number, layout.encode(request))
     assert decode_request(number, layout.encode(request)) == request
+
+
+@given(requests_of(client.EXECUTE))
+def test_the_size_of_an_execute_is_known_before_it_is_made(request: Execute) -> None:
+    assert execute_bytes(request) == len(FAMILY.layouts[client.EXECUTE].encode(request))
 
 
 @pytest.mark.parametrize("number", RESPONSES)

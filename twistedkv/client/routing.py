@@ -41,7 +41,8 @@ from twistedkv.client.links import SILENCE_SECONDS
 from twistedkv.client.operations import BOUNCES, Operation, refusal
 from twistedkv.client.results import Incremented, Unreachable, Value
 from twistedkv.clustermap import ServerState
-from twistedkv.errors import NOT_FORMED, OutcomeUnknown, ProtocolError, Status, Unavailable
+from twistedkv.errors import NOT_FORMED, InvalidRequest, OutcomeUnknown, ProtocolError, Status, Unavailable
+from twistedkv.limits import FRAME_BYTES_MAX
 from twistedkv.messages.client import MapUpdate
 from twistedkv.wire.client import (
     CONFIG_REQ,
@@ -55,6 +56,7 @@ from twistedkv.wire.client import (
     SCAN_PAGE,
     decode_response,
     decode_result,
+    execute_bytes,
 )
 from twistedkv.wire.coordinator import ADMIN, ADMIN_REPLY
 from twistedkv.wire.coordinator import FAMILY as COORDINATOR_FAMILY
@@ -89,6 +91,9 @@ class Router(Delivery):
     def submit(self, operation: Operation, now: float) -> None:
         """Take an operation that is routed by slot."""
         if not self._accept(operation, now):
+            return
+        if operation.kind == EXECUTE and (size := execute_bytes(operation.value)) > FRAME_BYTES_MAX:
+            self.drop(operation, _too_large(operation, size))
             return
         table = self.table
         if not table:
@@ -339,3 +344,8 @@ class Router(Delivery):
         for link in silent:
             self.give_up(link, "it has said nothing for too long", now)
         self.try_window(now)
+
+
+def _too_large(operation: Operation, size: int) -> Exception:
+    text = f"{operation} would take {size} bytes on the way, at most {FRAME_BYTES_MAX} are possible"
+    return OutcomeUnknown(text) if operation.maybe else InvalidRequest(text)

@@ -3,6 +3,9 @@
 A server of ours is primary of some shards and secondary of others, which a node of Redis Cluster cannot be. So every
 server is shown as a master with the slots of which it is primary, and copies are not shown as replicas: no client may
 take a server for only that. How many copies there are is told by `twistedkv status`.
+
+Slots that nobody serves for the moment are shown where they were last. Redis does the same, and clients refuse a list
+of slots that has gaps, as a whole.
 """
 
 from __future__ import annotations
@@ -30,17 +33,23 @@ def served(cluster_map: ClusterMap, shard: Configuration) -> Server | None:
 
 
 def ranges_of(cluster_map: ClusterMap) -> list[tuple[int, int, Server]]:
-    """(first slot, last slot, server) of all slots that are served, neighbours of one server together."""
+    """(first slot, last slot, server) of all slots, neighbours of one server together."""
     ranges: list[tuple[int, int, Server]] = []
     for shard in cluster_map.shards:
-        server = served(cluster_map, shard)
-        if server is None:
+        server = cluster_map.servers.get(shard.primary.server_id)
+        if server is None or not server.line_port:
             continue
         if ranges and ranges[-1][2] == server and ranges[-1][1] + 1 == shard.first_slot:
             ranges[-1] = (ranges[-1][0], shard.last_slot, server)
         else:
             ranges.append((shard.first_slot, shard.last_slot, server))
     return ranges
+
+
+def _with_owners(servers: Iterable[Server], ranges: list[tuple[int, int, Server]]) -> list[Server]:
+    """These servers and those of the ranges, by id."""
+    found = {server.server_id: server for server in (*servers, *(server for _, _, server in ranges))}
+    return [found[server_id] for server_id in sorted(found)]
 
 
 def slots(cluster_map: ClusterMap) -> bytes:
@@ -70,7 +79,7 @@ def shards(cluster_map: ClusterMap, servers: Iterable[Server], protocol: int) ->
     """CLUSTER SHARDS: of each server its slots."""
     ranges = ranges_of(cluster_map)
     found = []
-    for server in servers:
+    for server in _with_owners(servers, ranges):
         own = [replies.integer(slot) for first, last, each in ranges if each == server for slot in (first, last)]
         node = {
             b"id": replies.bulk(node_id(server.member)),
@@ -79,7 +88,7 @@ def shards(cluster_map: ClusterMap, servers: Iterable[Server], protocol: int) ->
             b"endpoint": replies.bulk(server.host.encode()),
             b"role": replies.bulk(b"master"),
             b"replication-offset": replies.integer(0),
-            b"health": replies.bulk(b"online"),
+            b"health": replies.bulk(b"fail" if server.state is ServerState.FAILED else b"online"),
         }
         pairs = {b"slots": replies.array(own), b"nodes": replies.array([replies.mapping(node, protocol)])}
         found.append(replies.mapping(pairs, protocol))
@@ -90,10 +99,11 @@ def nodes(cluster_map: ClusterMap, servers: Iterable[Server], me: Member | None)
     """The lines of CLUSTER NODES."""
     ranges = ranges_of(cluster_map)
     lines = []
-    for server in servers:
+    for server in _with_owners(servers, ranges):
+        failed = server.state is ServerState.FAILED
         epochs = [shard.epoch for shard in cluster_map.shards if shard.primary == server.member]
         own = [str(first) if first == last else f"{first}-{last}" for first, last, each in ranges if each == server]
-        flags = "myself,master" if server.member == me else "master"
+        flags = "myself,master" if server.member == me else "master,fail" if failed else "master"
         bus = min(server.line_port + _BUS_OFFSET, 65535)
         address = f"{server.host}:{server.line_port}@{bus}"
         words = [
@@ -104,7 +114,7 @@ def nodes(cluster_map: ClusterMap, servers: Iterable[Server], me: Member | None)
             "0",
             "0",
             str(max(epochs, default=0)),
-            "connected",
+            "disconnected" if failed else "connected",
         ]
         lines.append(" ".join([*words, *own]) + "\n")
     return "".join(lines).encode()
@@ -113,8 +123,9 @@ def nodes(cluster_map: ClusterMap, servers: Iterable[Server], me: Member | None)
 def info(cluster_map: ClusterMap, me: Member | None) -> bytes:
     """The lines of CLUSTER INFO."""
     assigned = sum(len(shard.slots) for shard in cluster_map.shards)
-    served_slots = sum(last - first + 1 for first, last, _ in ranges_of(cluster_map))
-    primaries = {shard.primary for shard in cluster_map.shards if served(cluster_map, shard) is not None}
+    served_shards = [shard for shard in cluster_map.shards if served(cluster_map, shard) is not None]
+    served_slots = sum(len(shard.slots) for shard in served_shards)
+    primaries = {shard.primary for shard in served_shards}
     epochs = [shard.epoch for shard in cluster_map.shards]
     own = [shard.epoch for shard in cluster_map.shards if shard.primary == me]
     fields = {

@@ -22,6 +22,7 @@ from twistedkv.errors import CommandError
 from twistedkv.limits import (
     CLIENT_OUTPUT_BYTES_MAX,
     COMMANDS_PER_TURN_MAX,
+    FORWARDED_VALUES_MAX,
     LINE_HELD_BYTES_MAX,
     UNDER_WAY_FIRST,
     UNDER_WAY_MAX,
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from twistedkv.line.desk import Desk
 
 _TAKEN_APART = frozenset((b"mget", b"mset", b"del", b"unlink", b"exists", b"touch"))
+_WITH_VALUES = frozenset(
+    (b"get", b"getex", b"getdel", b"getset", b"getrange", b"substr", b"mget", b"lcs", b"getv", b"g")
+)
+"""What replies to it may be as large as values are. (And SET with the option GET.)"""
 _FLOOR = 64
 """Bytes that a reply counts at least, of those that may be under way."""
 
@@ -44,7 +49,7 @@ _FLOOR = 64
 class Reply:
     """The place of one reply among those of its conversation. A `Waiter`."""
 
-    __slots__ = ("_conversation", "argv", "data", "since")
+    __slots__ = ("_conversation", "argv", "data", "forwarded", "since")
 
     def __init__(self, conversation: Conversation, argv: list[bytes], since: float) -> None:
         self._conversation = conversation
@@ -52,6 +57,8 @@ class Reply:
         self.since = since
         self.data = b""
         """Empty until it is there."""
+        self.forwarded = False
+        """Whether it has values in it, and comes from another server."""
 
     def callback(self, result: bytes) -> None:
         """The command was executed, or has failed in a way that its reply says."""
@@ -120,6 +127,8 @@ class Conversation:
         self._size = 0
         """Bytes of the replies that are there and not sent: those in `_out`, and those that come after one that is not
         there yet."""
+        self._forwarded = 0
+        """Replies under way that have values in them and come from other servers."""
         self._completed = 0
         self._largest = _FLOOR
         """About the size of the largest of the latest replies."""
@@ -201,6 +210,8 @@ class Conversation:
         left = COMMANDS_PER_TURN_MAX
         while backlog and not (self._held_up or self._blocked or self.ending):
             if self._size > CLIENT_OUTPUT_BYTES_MAX or len(self._under_way) >= self._room():
+                break
+            if self._forwarded >= FORWARDED_VALUES_MAX:
                 break  # goes on when replies have come, or have been taken
             if not left or self.desk.shards.full:
                 self.desk.write_soon(self)  # and with it, goes on
@@ -259,13 +270,24 @@ class Conversation:
                     raise CommandError("ERR wrong number of arguments for 'mset' command")
                 if "write" in command.flags:
                     self.written.update(slot_of(keys[places[0]]) for places in groups.values())
-                scatter(self.later(argv), shards, argv, command.name, groups, self.protocol)
+                reply = self.later(argv)
+                if command.name == b"mget":
+                    self.forwarding(reply)
+                scatter(reply, shards, argv, command.name, groups, self.protocol)
                 return
         self.desk.check_mine(slot)
         writes = "write" in command.flags
         if writes:
             self.written.add(slot)
-        shards.execute(self.later(argv), slot, [argv], writes=writes, protocol=self.protocol)
+        reply = self.later(argv)
+        if (command.name in _WITH_VALUES or (len(argv) > 3 and command.name == b"set")) and not shards.is_mine(slot):
+            self.forwarding(reply)
+        shards.execute(reply, slot, [argv], writes=writes, protocol=self.protocol)
+
+    def forwarding(self, reply: Reply) -> None:
+        """The reply has values in it, and comes from another server."""
+        reply.forwarded = True
+        self._forwarded += 1
 
     # Replies.
 
@@ -294,6 +316,9 @@ class Conversation:
         size = len(reply.data)
         self._completed += 1
         self._largest = max(size, self._largest - (self._largest >> 6), _FLOOR)
+        if reply.forwarded:
+            reply.forwarded = False
+            self._forwarded -= 1
         if reply.argv:
             self.desk.took(self, reply)
         if self._held_up is reply:

@@ -82,6 +82,8 @@ class Transaction:
         # What the connection answers itself is done when the shard has answered, and before what comes after EXEC.
         mixed = len(data) < len(self._commands)
         reply = conversation.later([b"EXEC"], hold=mixed)
+        if not desk.shards.is_mine(slot):
+            conversation.forwarding(reply)
         desk.shards.execute(
             _Filled(self, conversation, reply) if mixed else reply,
             slot,

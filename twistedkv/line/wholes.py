@@ -11,7 +11,7 @@ from twistedkv.commands.arguments import integer_of
 from twistedkv.commands.scanning import cursor_of
 from twistedkv.commands.table import check_keys, keys_of, lookup
 from twistedkv.errors import CommandError
-from twistedkv.limits import SLOTS
+from twistedkv.limits import COMMANDS_MAX, SLOTS
 from twistedkv.line.conversation import Conversation, Reply
 from twistedkv.line.failures import reply_of
 from twistedkv.line.many import Combine, Together, groups_of
@@ -186,6 +186,8 @@ def watch(conversation: Conversation, argv: list[bytes]) -> None:
     command = lookup(argv)
     check_keys(command, argv)
     watched = keys_of(command, argv)
+    if len(conversation.watched) + len(watched) > COMMANDS_MAX:
+        raise CommandError(f"ERR a transaction watches at most {COMMANDS_MAX} keys")
     groups = groups_of(conversation.desk.shards, watched)
     for places in groups.values():
         conversation.desk.check_mine(slot_of(watched[places[0]]))

@@ -87,6 +87,8 @@ Request = Noop | Get | Put | Delete | Cas | Incr | Verify | Scan | MapRequest | 
 Response = Result | ScanPage | MapUpdate
 
 _PUT_HEAD = Struct(">QQQH")
+_EXECUTE_HEAD_BYTES = 3 * 8 + 2 + 1 + 1 + 2 + 2
+_WATCHED_HEAD_BYTES = 2 + 8
 _RESULT_FRAME_HEAD = Struct(">BBBBIIBQ")
 _RESULT_HEAD = Struct(">BQ")
 _RESULT_HEAD_BYTES = _RESULT_HEAD.size
@@ -143,6 +145,13 @@ def _check_execute(request: Execute) -> None:
 def encode_put(put: Put) -> bytes:
     """The body of a Put."""
     return _PUT_HEAD.pack(put.number, put.oldest, put.since, len(put.key)) + put.key + put.value
+
+
+def execute_bytes(execute: Execute) -> int:
+    """Size of the body of an Execute. It may be more than a frame can carry: of that the tables know nothing."""
+    watched = sum(_WATCHED_HEAD_BYTES + len(each.key) for each in execute.watched)
+    arguments = sum(4 + 4 * len(command) + sum(map(len, command)) for command in execute.commands)
+    return _EXECUTE_HEAD_BYTES + watched + arguments
 
 
 def encode_request(request: Request) -> tuple[int, bytes]:
