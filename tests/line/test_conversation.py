@@ -240,8 +240,10 @@ def test_what_was_executed_here_has_a_bound_for_all_clients_of_a_turn(world: Wor
     world.shards.full = True
     client.ask(b"GET", b"k")
     assert len(world.shards.begun) == 1 and not client.conversation.listening
+    world.settle()
+    assert len(world.shards.begun) == 1, "and nothing is done meanwhile"
     world.shards.full = False
-    world.turn()
+    world.desk.flush()
     assert len(world.shards.begun) == 2 and client.conversation.listening
 
 
@@ -365,24 +367,29 @@ def test_a_client_that_reads_slowly_gets_everything(scene: Scene) -> None:
     assert talker.wait(60) == [value.encode(), value.encode(), "PONG"] * 20
 
 
-def test_what_is_executed_here_in_one_turn_has_a_bound(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many commands a client may have under way: it had many small replies before."""
+def test_what_is_executed_here_and_not_answered_has_a_bound(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many commands a client may have under way, and although they all wait for a write before them."""
     monkeypatch.setattr(shards, "CLIENT_OUTPUT_BYTES_MAX", MEGABYTE)
     talker = scene.connect(1)
     key = scene.key_of(1)
     box = scene.port(1).desk.shards._box
-    sizes, add = [0], box.add
+    made, held, result = [0], [0], box.result
 
-    def noted(request_id: int, answer: tuple[int, int, bytes]) -> None:
-        add(request_id, answer)
-        sizes.append(box.size)
+    def counted(request_id: int, status: int, version: int = 0, value: bytes = b"") -> object:
+        made.append(len(value))
+        answer = result(request_id, status, version, value)
+        held.append(box.size)
+        return answer
 
-    monkeypatch.setattr(box, "add", noted)
+    monkeypatch.setattr(box, "result", counted)
     assert talker.ask("SET", key, "x" * 100_000) == "OK"
     for _ in range(100):
         talker.request("STRLEN", key)
     assert talker.wait(100) == [100_000] * 100
+    talker.request("APPEND", key, "y")
     for _ in range(40):
         talker.request("GET", key)
-    assert [len(value) for value in talker.wait(40)] == [100_000] * 40
-    assert MEGABYTE < max(sizes) <= MEGABYTE + 110_000
+    assert talker.wait() == [100_001]
+    assert [len(value) for value in talker.wait(40)] == [100_001] * 40
+    assert sum(made) > 3 * MEGABYTE and MEGABYTE < max(held) <= MEGABYTE + 110_000
+    assert box.size == 0

@@ -213,7 +213,10 @@ class Conversation:
                 break
             if self._forwarded >= FORWARDED_VALUES_MAX:
                 break  # goes on when replies have come, or have been taken
-            if not left or self.desk.shards.full:
+            if self.desk.shards.full:
+                self.desk.stalled[self] = None
+                break
+            if not left:
                 self.desk.write_soon(self)  # and with it, goes on
                 break
             left -= 1

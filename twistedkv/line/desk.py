@@ -82,6 +82,8 @@ class Desk:
         self._counted = 0
         self.slow: deque[Slow] = deque(maxlen=SLOW_KEPT)
         self._slow_number = 0
+        self.stalled: dict[Conversation, None] = {}
+        """Those that go on when what was executed here has been answered (`Shards.full`)."""
         self._dirty: dict[Conversation, None] = {}
         self._scheduled = False
         self._flushing = False
@@ -97,6 +99,7 @@ class Desk:
         if self.conversations.pop(conversation.number, None) is not None:
             self.commands_before += conversation.commands
         self._dirty.pop(conversation, None)
+        self.stalled.pop(conversation, None)
 
     @property
     def commands(self) -> int:
@@ -126,6 +129,9 @@ class Desk:
         self._flushing = True
         try:
             dirty, self._dirty = self._dirty, {}
+            if self.stalled and not self.shards.full:
+                dirty |= self.stalled
+                self.stalled = {}
             for conversation in dirty:
                 conversation.send()
                 if not conversation.gone:

@@ -31,14 +31,27 @@ _STEADY = (LaneState.IDLE, LaneState.OPEN)
 
 
 class _LocalBox(Mailbox):
-    """Results of what is executed here, by the number under which its operation waits."""
+    """Results of what is executed here, by the number under which its operation waits.
+
+    `size` counts them from when they are made: some wait for a write before them to be on all copies.
+    """
+
+    def __init__(self, client: bytes, flush: Callable[[], None]) -> None:
+        super().__init__(client, flush)
+        self._sizes: dict[int, int] = {}
 
     def add(self, request_id: int, answer: Any) -> None:
         self.parts.append((request_id, answer))
-        self.size += len(answer[2])
 
     def result(self, request_id: int, status: int, version: int = 0, value: bytes = b"") -> Any:
+        self.ended(request_id)
+        self._sizes[request_id] = len(value)
+        self.size += len(value)
         return status, version, value
+
+    def ended(self, request_id: int) -> None:
+        """The result is of no use any more, or has been taken."""
+        self.size -= self._sizes.pop(request_id, 0)
 
 
 class Shards:
@@ -77,7 +90,7 @@ class Shards:
 
     @property
     def full(self) -> bool:
-        """Whether what was executed here in this turn has enough to answer: the next command is for the next turn."""
+        """Whether what was executed here has enough to answer: the next command waits until some of it is answered."""
         return self._box.size > CLIENT_OUTPUT_BYTES_MAX
 
     def execute(
@@ -128,9 +141,9 @@ class Shards:
     def _flush(self) -> None:
         """The turn has ended: tell everybody what came of it."""
         parts, self._box.parts = self._box.parts, []
-        self._box.size = 0
         waiting = self._waiting
         for request_id, (status, version, value) in parts:
+            self._box.ended(request_id)
             operation = waiting.pop(request_id, None)
             if operation is None:
                 continue
@@ -168,6 +181,7 @@ class Shards:
             overdue.append(request_id)
         for request_id in overdue:
             operation = self._waiting.pop(request_id)
+            self._box.ended(request_id)
             text = f"{operation} ({operation.lane}): not every copy has it before the deadline"
             if operation.number:
                 self._end(operation, OutcomeUnknown(f"{text}; it may have been executed, read the key to find out"))
