@@ -16,6 +16,7 @@ from twistedkv import limits
 from twistedkv.clustermap import ServerState
 from twistedkv.core import dedup, entries
 from twistedkv.errors import Status
+from twistedkv.messages.client import ExecuteMode
 from twistedkv.messages.coordinator import ReplicaRole
 from twistedkv.messages.hello import Role
 from twistedkv.messages.peer import Refusal
@@ -136,7 +137,7 @@ def test_every_structure_and_nothing_else_is_documented() -> None:
     assert {name for chapter, name in SECTIONS if chapter == "Structures" and name} == set(STRUCTURES)
 
 
-@pytest.mark.parametrize("kind", [Role, ServerState, ReplicaRole, Refusal])
+@pytest.mark.parametrize("kind", [Role, ServerState, ReplicaRole, Refusal, ExecuteMode])
 def test_the_table_of_an_enumeration_has_its_members(kind: type[IntEnum]) -> None:
     [rows] = tables(SECTIONS["Enumerations", kind.__name__])
     assert [(int(number), name) for number, name, _ in rows] == [(int(member), member.name) for member in kind]

@@ -11,6 +11,13 @@ REQUEST_BYTES_MAX = 2 * VALUE_BYTES_MAX
 """All arguments of a command of the line port; of a transaction, those of all its commands."""
 REPLY_BYTES_MAX = 2 * VALUE_BYTES_MAX
 """What one shard may answer to one command, or one transaction."""
+BATCH_COMMANDS_MAX = 512
+"""Commands of a server's line clients for one shard that are executed together."""
+BATCH_COMMAND_BYTES_MAX = 16 * 1024
+"""A command with more in its arguments is executed by itself."""
+BATCH_COMMAND_ARGUMENTS_MAX = 100
+BATCH_BYTES_MAX = 512 * 1024
+"""Of all arguments of a batch. What its commands store and reply is not much more."""
 UPDATE_BYTES_MAX = 2 * VALUE_BYTES_MAX + 16 * 1024
 """What one update may store, its keys included, together with the reply to the command that made it."""
 INLINE_BYTES_MAX = 64 * 1024
@@ -102,6 +109,8 @@ connections to the others, so that what is under way for one is waited for by th
 LINE_HELD_BYTES_MAX = 64 * 1024 * 1024
 """Of the replies that wait for one client, before the latest of them. Beyond it the client is cut off: it does not
 read, and of what it had asked before that was known, the replies are larger than those before them."""
+SLOW_SECONDS = 0.01
+"""A command of a line client that took longer is in SLOWLOG."""
 LINE_CONNECTIONS_MAX = 10_000
 LINE_FIRST_SECONDS_MAX = 60.0
 """For the first command of a connection, and for every command from its first byte to its last."""
@@ -120,10 +129,10 @@ def check_relations(clock_rate_error: float = CLOCK_RATE_ERROR_MAX) -> None:
         raise ValueError("at this clock rate error LEASE_BEATS is too long for GRACE_BEATS: a stale read could pass")
     if not LEASE_BEATS < GRACE_BEATS < MISSED_BEATS:
         raise ValueError("the order LEASE_BEATS < GRACE_BEATS < MISSED_BEATS does not hold")
-    if max(UPDATE_BYTES_MAX, REQUEST_BYTES_MAX, REPLY_BYTES_MAX) + KEY_BYTES_MAX + 1024 > FRAME_BYTES_MAX:
-        raise ValueError("FRAME_BYTES_MAX has no room for the largest update, request or reply and the headers")
-    if UPDATE_BYTES_MAX < VALUE_BYTES_MAX + KEY_BYTES_MAX + 1024:
-        raise ValueError("UPDATE_BYTES_MAX has no room for the largest value and its key")
+    if max(UPDATE_BYTES_MAX, REQUEST_BYTES_MAX) + KEY_BYTES_MAX + 1024 > FRAME_BYTES_MAX:
+        raise ValueError("FRAME_BYTES_MAX has no room for the largest update or request and the headers")
+    if max(REPLY_BYTES_MAX, VALUE_BYTES_MAX + KEY_BYTES_MAX, 2 * BATCH_BYTES_MAX) + 1024 > UPDATE_BYTES_MAX:
+        raise ValueError("UPDATE_BYTES_MAX has no room for the largest value and its key, or for a batch")
 
 
 check_relations()

@@ -16,7 +16,7 @@ from twistedkv.client.routing import Router
 from twistedkv.clustermap import ClusterMap
 from twistedkv.errors import NotDone, OutcomeUnknown, Status
 from twistedkv.limits import WRITE_WINDOW
-from twistedkv.messages.client import Cas, Delete, Execute, Get, Incr, MapRequest, MapUpdate, Put
+from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, Incr, MapRequest, MapUpdate, Put
 from twistedkv.slots import slot_of
 from twistedkv.wire.client import (
     CAS,
@@ -113,7 +113,7 @@ class Driver:
     def execute(self, *command: bytes, writes: bool) -> Call:
         """A command of the line port, whose key comes second."""
         key = command[1]
-        message = Execute(0, 0, 0, slot_of(key), 2, False, [], [list(command)])
+        message = Execute(0, 0, 0, slot_of(key), 2, ExecuteMode.SINGLE, [], [list(command)])
         return self.submit(EXECUTE, key, value=message, argument=WRITES if writes else 0)
 
     def cancel(self, call: Call) -> None:

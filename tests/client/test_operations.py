@@ -21,7 +21,7 @@ from twistedkv.client.numbers import WriteNumbers
 from twistedkv.client.operations import WRITES, Operation, encode
 from twistedkv.errors import InvalidRequest
 from twistedkv.limits import KEY_BYTES_MAX, SCAN_KEYS_MAX, VALUE_BYTES_MAX, WRITE_WINDOW
-from twistedkv.messages.client import Cas, Delete, Execute, Get, Incr, Put, Scan
+from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, Incr, Put, Scan
 from twistedkv.wire.client import CAS, DELETE, EXECUTE, GET, INCR, PUT, SCAN, encode_request
 from twistedkv.wire.frames import RETRY, encode_frame
 
@@ -67,14 +67,16 @@ def test_a_whole_message_is_sent_as_it_is() -> None:
 
 @pytest.mark.parametrize("writes", [0, WRITES])
 def test_commands_that_write_are_sent_with_a_number(writes: int) -> None:
-    commands = Execute(0, 0, 0, 5, 2, False, [], [[b"INCR", b"k"]])
+    commands = Execute(0, 0, 0, 5, 2, ExecuteMode.SINGLE, [], [[b"INCR", b"k"]])
     operation = Operation(EXECUTE, b"k", 5, 0.0, None, commands, writes)
     assert operation.writes == bool(writes)
     if writes:
         operation.number, operation.since, operation.maybe, operation.numbers = 9, 7, True, WriteNumbers(8)
-        expected = encode_frame(*encode_request(Execute(9, 8, 7, 5, 2, False, [], [[b"INCR", b"k"]])), 1, RETRY)
+        expected = encode_frame(
+            *encode_request(Execute(9, 8, 7, 5, 2, ExecuteMode.SINGLE, [], [[b"INCR", b"k"]])), 1, RETRY
+        )
     else:
-        expected = encode_frame(*encode_request(Execute(0, 0, 0, 5, 2, False, [], [[b"INCR", b"k"]])), 1)
+        expected = encode_frame(*encode_request(Execute(0, 0, 0, 5, 2, ExecuteMode.SINGLE, [], [[b"INCR", b"k"]])), 1)
     assert encode(operation, 1) == expected
 
 

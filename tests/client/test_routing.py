@@ -27,7 +27,7 @@ from twistedkv.errors import (
     VersionMismatch,
 )
 from twistedkv.limits import FRAME_BYTES_MAX, WRITE_WINDOW
-from twistedkv.messages.client import Execute, Get, MapRequest, MapUpdate, Put
+from twistedkv.messages.client import Execute, ExecuteMode, Get, MapRequest, MapUpdate, Put
 from twistedkv.records import version_of
 from twistedkv.slots import slot_of
 from twistedkv.wire.client import CAS, CONFIG_RESP, DELETE, EXECUTE, FAMILY, GET, INCR, PUT, RESULT
@@ -555,7 +555,7 @@ class TestCommands:
         assert again.outcome == b"7"
 
     def test_of_what_was_begun_elsewhere_that_is_not_known(self, driver: Driver) -> None:
-        message = Execute(0, 0, 0, slot_of(KEY), 2, False, [], [[b"DEL", *[KEY] * (FRAME_BYTES_MAX // 5)]])
+        message = Execute(0, 0, 0, slot_of(KEY), 2, ExecuteMode.SINGLE, [], [[b"DEL", *[KEY] * (FRAME_BYTES_MAX // 5)]])
         call = Call()
         call.operation = Operation(EXECUTE, KEY, slot_of(KEY), driver.now + 10, call, message, WRITES)
         call.operation.maybe = True

@@ -23,7 +23,7 @@ from tests.support.servers import (
 from twistedkv.core import serving as module
 from twistedkv.errors import Status
 from twistedkv.limits import WRITE_WINDOW
-from twistedkv.messages.client import Execute, Get, Incr, Put, Watched
+from twistedkv.messages.client import Execute, ExecuteMode, Get, Incr, Put, Watched
 from twistedkv.messages.coordinator import ReplicaRole
 from twistedkv.records import make_expiring_record, make_record, record_expiry, version_of
 from twistedkv.slots import slot_of
@@ -35,13 +35,13 @@ OK = b"+OK\r\n"
 
 def command(number: int, *argv: bytes, since: int = 0, protocol: int = 2) -> Execute:
     """A single command; number 0: it does not write."""
-    return Execute(number, min(number, 1), since, slot_of(K), protocol, False, [], [list(argv)])
+    return Execute(number, min(number, 1), since, slot_of(K), protocol, ExecuteMode.SINGLE, [], [list(argv)])
 
 
 def transaction(number: int, *commands: list[bytes], watched: tuple[tuple[bytes, int], ...] = ()) -> Execute:
     """Several commands at once."""
     watches = [Watched(key, version) for key, version in watched]
-    return Execute(number, min(number, 1), 0, slot_of(K), 2, True, watches, list(commands))
+    return Execute(number, min(number, 1), 0, slot_of(K), 2, ExecuteMode.TRANSACTION, watches, list(commands))
 
 
 def reply(desk: Desk, request: Execute, flags: int = 0) -> bytes:
@@ -406,7 +406,7 @@ def test_what_would_be_too_large_is_refused_before_it_is_given_a_sequence(reques
     desk = primary(A)
     reply(desk, command(1, b"SET", K, b"v" * 60))
     monkeypatch.setattr(module, "REPLY_BYTES_MAX", 150)
-    monkeypatch.setattr(module, "UPDATE_BYTES_MAX", 230)
+    monkeypatch.setattr(module, "UPDATE_BYTES_MAX", 160)
     answer = done(desk, request_)
     assert answer.status == Status.SUCCESS
     assert answer.value.startswith(b"-ERR the ")
@@ -418,7 +418,7 @@ def test_what_would_be_too_large_is_refused_before_it_is_given_a_sequence(reques
 
 def test_an_update_may_be_so_large_that_it_just_fits(monkeypatch):
     desk = primary(A)
-    monkeypatch.setattr(module, "UPDATE_BYTES_MAX", len(OK) + 2 * 64 + len(K) + len(L) + 20)
+    monkeypatch.setattr(module, "UPDATE_BYTES_MAX", len(OK) + 2 * (8 + 9) + len(K) + len(L) + 20)
     assert reply(desk, command(1, b"MSET", K, b"v" * 10, L, b"v" * 10)) == OK
     assert reply(desk, command(2, b"MSET", K, b"v" * 10, L, b"v" * 11)).startswith(b"-ERR the update would")
 

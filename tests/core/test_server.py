@@ -39,6 +39,7 @@ from twistedkv.messages.client import (
     Cas,
     Delete,
     Execute,
+    ExecuteMode,
     Get,
     Incr,
     MapRequest,
@@ -117,7 +118,7 @@ def test_a_turn_names_each_client_that_has_answers_and_the_next_one_nobody():
 
 def test_commands_go_to_the_shard_of_their_slot():
     pair = Pair(copies=1)
-    command = Execute(0, 0, 0, SMALL - 1, 2, False, [], [[b"DBSIZE"]])
+    command = Execute(0, 0, 0, SMALL - 1, 2, ExecuteMode.SINGLE, [], [[b"DBSIZE"]])
     desk = pair.serving
     assert desk.answer(desk.ask(command)).value == b":0\r\n"
     assert desk.status(desk.ask(attrs.evolve(command, slot=SMALL))) is Status.WRONG_SERVER
@@ -125,7 +126,7 @@ def test_commands_go_to_the_shard_of_their_slot():
 
 def test_a_copy_does_not_show_what_has_expired_by_its_own_clock():
     desk = primary()
-    desk.ask(Execute(1, 1, 0, 0, 2, False, [], [[b"SET", b"k", b"v", b"PX", b"10"]]))
+    desk.ask(Execute(1, 1, 0, 0, 2, ExecuteMode.SINGLE, [], [[b"SET", b"k", b"v", b"PX", b"10"]]))
     assert desk.answer(desk.ask(Verify(b"k"))).value == b"v"
     desk.wall += 10
     assert desk.status(desk.ask(Verify(b"k"))) is Status.KEY_NOT_FOUND

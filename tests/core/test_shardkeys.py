@@ -11,7 +11,7 @@ from tests.support.servers import ME, SMALL, WALL, A, Desk, configuration, prima
 from twistedkv.core import shardkeys as module
 from twistedkv.core.shardkeys import ShardKeys
 from twistedkv.limits import SLOTS
-from twistedkv.records import sequence_of
+from twistedkv.records import is_tombstone, sequence_of
 from twistedkv.slots import slot_of
 
 TAG = b"{%s}" % small_keys(1)[0]
@@ -129,8 +129,8 @@ def test_that_a_key_has_expired_is_a_change_but_no_effect():
     assert (keys.get(CROWD[0]), keys.expiry(CROWD[0]), keys.changes) == (b"v", WALL + 10, {})
     keys.begin(WALL + 10, writes=False)
     assert (keys.get(CROWD[0]), keys.expiry(CROWD[0]), keys.version(CROWD[0])) == (None, 0, 0)
-    [change] = keys.changes.values()
-    assert (change.value, keys.effective, keys.refused) == (None, False, "")
+    [(slot, record)] = keys.changes.values()
+    assert (slot, is_tombstone(record), keys.effective, keys.refused) == (slot_of(CROWD[0]), True, False, "")
     keys.begin(WALL + 9, writes=False)
     assert keys.changes == {}, "what the request before found is not the next one's"
 

@@ -7,7 +7,6 @@ import pytest
 from tests.support.servers import CLIENT, HEARTBEAT, WALL, A, Desk, primary
 from twistedkv.core.dedup import Lookup
 from twistedkv.core.entries import ONE, SEVERAL, decode_entries, rows_of_update
-from twistedkv.core.shardkeys import Change
 from twistedkv.core.updates import Updates
 from twistedkv.limits import EXPIRED_KEYS_MAX
 from twistedkv.messages.client import Cas, Delete, Get, Incr, Put, Scan
@@ -24,7 +23,18 @@ def updates_of(desk: Desk) -> Updates:
 
 def several(desk: Desk, changes: dict[bytes, tuple[bytes | None, int]], *write) -> int:
     """One update of these keys, each with value and expiry. Its version."""
-    made = {key: Change(slot_of(key), value, expiry) for key, (value, expiry) in changes.items()}
+    version = desk.replica.version_base | desk.replica.sequence + 1
+    made = {
+        key: (
+            slot_of(key),
+            make_record(version, TOMBSTONE, b"")
+            if value is None
+            else make_expiring_record(version, expiry, value)
+            if expiry
+            else make_record(version, 0, value),
+        )
+        for key, (value, expiry) in changes.items()
+    }
     return updates_of(desk).several(made, *write)
 
 

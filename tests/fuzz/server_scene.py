@@ -22,6 +22,7 @@ from twistedkv.messages.client import (
     Cas,
     Delete,
     Execute,
+    ExecuteMode,
     Get,
     Incr,
     MapRequest,
@@ -261,7 +262,16 @@ def _several(shard: int, sequence: int) -> Section:
 
 
 def _commands(number: int, key: bytes, *commands: list[bytes], watched: list[Watched] | None = None) -> Execute:
-    return Execute(number, min(number, 1), 0, slot_of(key), 2, watched is not None, watched or [], list(commands))
+    return Execute(
+        number,
+        min(number, 1),
+        0,
+        slot_of(key),
+        2,
+        ExecuteMode.SINGLE if watched is None else ExecuteMode.TRANSACTION,
+        watched or [],
+        list(commands),
+    )
 
 
 def _server_phrases() -> dict[str, list[bytes]]:

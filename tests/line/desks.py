@@ -54,7 +54,16 @@ class SlowShards:
     def lane(self, slot: int) -> None:
         """Nothing more is known of them."""
 
-    def execute(
+    def value(self, slot: int, key: bytes) -> None:
+        """Nothing can be told at once."""
+
+    def execute(self, waiter: Waiter, slot: int, command: list[bytes], *, writes: bool, protocol: int) -> None:
+        """Keep it."""
+        self.begun.append(Begun(waiter, slot, [command], {}))
+
+    alone = execute
+
+    def transaction(
         self,
         waiter: Waiter,
         slot: int,
@@ -62,11 +71,10 @@ class SlowShards:
         *,
         writes: bool,
         protocol: int,
-        transaction: bool = False,
-        watched: dict[bytes, int] | None = None,
+        watched: dict[bytes, int],
     ) -> None:
         """Keep it."""
-        self.begun.append(Begun(waiter, slot, commands, watched or {}))
+        self.begun.append(Begun(waiter, slot, commands, watched))
 
     def take(self, count: int | None = None) -> list[Begun]:
         """The first of what was asked and not answered."""
@@ -83,6 +91,7 @@ class _Server:
     def __init__(self) -> None:
         self.reactor = self
         self.calls: list[Callable[[], None]] = []
+        self.before_flush: list[Callable[[], None]] = []
 
     def now(self) -> float:
         """No time passes."""

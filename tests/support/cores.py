@@ -22,7 +22,7 @@ from twistedkv.core.mailbox import Mailbox
 from twistedkv.core.server import ServerCore
 from twistedkv.errors import Status
 from twistedkv.limits import EXPIRED_KEYS_MAX
-from twistedkv.messages.client import Cas, Delete, Execute, Get, Incr, Put
+from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, Incr, Put
 from twistedkv.messages.coordinator import (
     Heartbeat,
     Relinquished,
@@ -449,7 +449,14 @@ class CoreCluster:
             "fleeting get": [[b"GET", key]],
         }[kind]
         head = (0, 0, 0) if kind in READS else (client.number, client.number, client.since)
-        return key, Execute(*head, slot_of(key), 2, kind == "transaction", [], commands)
+        return key, Execute(
+            *head,
+            slot_of(key),
+            2,
+            ExecuteMode.TRANSACTION if kind == "transaction" else ExecuteMode.SINGLE,
+            [],
+            commands,
+        )
 
     def answered(self, identity: bytes, frame: tuple[int, int, int, bytes]) -> None:
         """Check an answer and end the operation that it belongs to."""

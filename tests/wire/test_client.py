@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.strategies import of_layout
 from twistedkv.errors import ProtocolError, Status
 from twistedkv.limits import COMMANDS_MAX, KEY_BYTES_MAX, SLOTS, VALUE_BYTES_MAX
-from twistedkv.messages.client import Cas, Delete, Execute, Get, Incr, Noop, Put, Result, Verify, Watched
+from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, Incr, Noop, Put, Result, Verify, Watched
 from twistedkv.wire import client
 from twistedkv.wire.client import (
     FAMILY,
@@ -37,15 +37,20 @@ WITH_KEY = {
 }
 
 
-SINGLE = Execute(1, 1, 0, 5, 2, False, [], [[b"GET", b"k"]])
-TRANSACTION = Execute(1, 1, 0, 5, 3, True, [Watched(b"k", 7)], [[b"GET", b"k"], [b"DEL", b"k"]])
+SINGLE = Execute(1, 1, 0, 5, 2, ExecuteMode.SINGLE, [], [[b"GET", b"k"]])
+TRANSACTION = Execute(1, 1, 0, 5, 3, ExecuteMode.TRANSACTION, [Watched(b"k", 7)], [[b"GET", b"k"], [b"DEL", b"k"]])
 
 
 def is_sound(request: Any) -> bool:
     """Whether it is within the bounds that are not those of its fields."""
     if isinstance(request, Execute):
-        single = len(request.commands) == 1 and not request.watched
-        return request.slot < SLOTS and all(request.commands) and (single or request.transaction)
+        count, watched = len(request.commands), bool(request.watched)
+        sound = {
+            ExecuteMode.SINGLE: count == 1 and not watched,
+            ExecuteMode.TRANSACTION: True,
+            ExecuteMode.BATCH: count > 0 and not watched,
+        }
+        return request.slot < SLOTS and all(request.commands) and sound[request.mode]
     return len(getattr(request, "key", b"k")) > 0
 
 
@@ -171,6 +176,8 @@ def test_a_command_and_a_transaction_pass(request_: Execute) -> None:
         attrs.evolve(SINGLE, commands=[[b"GET", b"k"]] * 2),
         attrs.evolve(SINGLE, watched=[Watched(b"k", 7)]),
         attrs.evolve(TRANSACTION, commands=[[b"GET", b"k"], []]),
+        attrs.evolve(SINGLE, mode=ExecuteMode.BATCH, commands=[]),
+        attrs.evolve(SINGLE, mode=ExecuteMode.BATCH, watched=[Watched(b"k", 7)]),
     ],
     ids=[
         "slot",
@@ -181,6 +188,8 @@ def test_a_command_and_a_transaction_pass(request_: Execute) -> None:
         "two commands",
         "watched alone",
         "no name in a transaction",
+        "no command in a batch",
+        "watched for a batch",
     ],
 )
 def test_what_is_no_command_and_no_transaction_is_refused(request_: Execute) -> None:

@@ -24,7 +24,7 @@ size  field
       record
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from struct import Struct
 
 from twistedkv.errors import ProtocolError
@@ -90,6 +90,15 @@ def encode_rows(rows: Iterable[Row]) -> bytes:
     return b"".join(
         part for slot, key, record in rows for part in (ROW_HEAD.pack(slot, len(key), len(record)), key, record)
     )
+
+
+def encode_changes(changes: Mapping[bytes, tuple[int, bytes]]) -> bytes:
+    """Slots and records by key, as rows."""
+    pack = ROW_HEAD.pack
+    parts: list[bytes] = []
+    for key, (slot, record) in changes.items():
+        parts += (pack(slot, len(key), len(record)), key, record)
+    return b"".join(parts)
 
 
 def decode_rows(packed: bytes, offset: int = 0) -> Iterator[Row]:

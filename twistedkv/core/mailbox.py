@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twistedkv.errors import Status
 from twistedkv.wire.client import result_frame
+
+_SUCCESS = int(Status.SUCCESS)
 
 
 class Mailbox:
@@ -37,6 +40,10 @@ class Mailbox:
     def result(self, request_id: int, status: int, version: int = 0, value: bytes = b"") -> Any:
         """The answer that says so."""
         return result_frame(request_id, status, version, value)
+
+    def executed(self, request_id: int, version: int, reply: bytes, parts: list[bytes] | None) -> Any:
+        """The answer to commands; `parts` are the replies of a batch, which `reply` is the list of."""
+        return self.result(request_id, _SUCCESS, version, reply)
 
     def take(self) -> bytes:
         """All answers, joined. The mailbox is empty afterwards."""

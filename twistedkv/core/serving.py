@@ -20,13 +20,20 @@ from typing import TYPE_CHECKING, Any
 
 from twistedkv.commands.execution import execute
 from twistedkv.core.dedup import Lookup
+from twistedkv.core.entries import ROW_HEAD_BYTES
 from twistedkv.core.mailbox import Mailbox, Outbox
 from twistedkv.core.scan import scan_page
-from twistedkv.core.shardkeys import Change, ShardKeys
+from twistedkv.core.shardkeys import Changes, ShardKeys
 from twistedkv.core.updates import Updates
 from twistedkv.errors import Status
-from twistedkv.limits import PARKED_REQUESTS_MAX, REPLY_BYTES_MAX, SEQUENCE_MAX, UPDATE_BYTES_MAX, WRITE_WINDOW
-from twistedkv.messages.client import Cas, Delete, Execute, Get, Incr, Put, Scan
+from twistedkv.limits import (
+    PARKED_REQUESTS_MAX,
+    REPLY_BYTES_MAX,
+    SEQUENCE_MAX,
+    UPDATE_BYTES_MAX,
+    WRITE_WINDOW,
+)
+from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, Incr, Put, Scan
 from twistedkv.messages.coordinator import ReplicaRole
 from twistedkv.records import (
     EXPIRES,
@@ -125,6 +132,21 @@ class Serving:
             self._outbox.answer(mailbox, request_id, frame)
         else:
             self._answer_read(mailbox, request_id, sequence, frame)
+
+    def clean(self, slot: int, key: bytes) -> bytes | None:
+        """The record of a key (empty: there is none), if that may be told at once by the read rule.
+
+        None: it may not, or there is more to it, because the key was deleted or expires.
+        """
+        replica = self.replica
+        if replica.role is not ReplicaRole.PRIMARY:
+            return None
+        record = replica.store.get(slot, key)
+        if record is None:
+            record = b""
+        elif record[8] or int.from_bytes(record[:8], "big") & SEQUENCE_MAX > replica.commit:
+            return None
+        return record if self._clock() < replica.lease_until else None
 
     def _answer_read(self, mailbox: Mailbox, request_id: int, sequence: int, frame: Any) -> None:
         """Answer with what was read of state up to `sequence`, when the read rule allows it."""
@@ -258,36 +280,50 @@ class Serving:
             return
         keys = self._keys
         keys.begin(self._wall(), writes=number != 0)
-        protocol = request.protocol
-        if not request.transaction:
-            reply = execute(keys, request.commands[0], protocol)
+        protocol, commands = request.protocol, request.commands
+        parts: list[bytes] | None = None
+        if request.mode is ExecuteMode.SINGLE:
+            reply = self._reply(commands[0], protocol)
+        elif request.mode is ExecuteMode.BATCH:
+            parts = [execute(keys, command, protocol) for command in commands]
+            reply = replies.array(parts)
         elif any(keys.version(watched.key) != watched.version for watched in request.watched):
             reply = replies.nil_array(protocol)
         else:
-            reply = replies.array([execute(keys, command, protocol) for command in request.commands])
+            reply = replies.array([self._reply(command, protocol) for command in commands])
         if keys.refused:
             self._refuse(mailbox, request_id, Status.INVALID_REQUEST, keys.refused)
             return
         too_large = self._too_large(reply, keys.changes)
-        if too_large:
+        if too_large and parts is not None:
+            self._refuse(mailbox, request_id, Status.INVALID_REQUEST, f"a batch of this size: {too_large.decode()}")
+        elif too_large:
             self._answer_read(mailbox, request_id, keys.seen, mailbox.result(request_id, _SUCCESS, 0, too_large))
         elif keys.effective:
             version = self.updates.several(keys.changes, number, request.oldest, mailbox.client, reply)
-            frame = mailbox.result(request_id, _SUCCESS, version, reply)
+            frame = mailbox.executed(request_id, version, reply, parts)
             self._waiting.append((version & SEQUENCE_MAX, False, mailbox, request_id, frame))
         else:
             seen = keys.seen
             if keys.changes:
                 seen = self.updates.several(keys.changes) & SEQUENCE_MAX
-            self._answer_read(mailbox, request_id, seen, mailbox.result(request_id, _SUCCESS, 0, reply))
+            self._answer_read(mailbox, request_id, seen, mailbox.executed(request_id, 0, reply, parts))
 
-    def _too_large(self, reply: bytes, changes: dict[bytes, Change]) -> bytes:
+    def _reply(self, command: list[bytes], protocol: int) -> bytes:
+        """Execute one command."""
+        reply = execute(self._keys, command, protocol)
+        if len(reply) > REPLY_BYTES_MAX:  # which no command that writes can have
+            text = f"ERR the reply would have {len(reply)} bytes, at most {REPLY_BYTES_MAX} are allowed: ask for less"
+            return replies.error(text)
+        return reply
+
+    def _too_large(self, reply: bytes, changes: Changes) -> bytes:
         """The error to answer instead, if this is more than may be answered or stored at once."""
         if len(reply) > REPLY_BYTES_MAX:
             text = f"ERR the reply would have {len(reply)} bytes, at most {REPLY_BYTES_MAX} are allowed: ask for less"
             return replies.error(text)
         if changes:
-            size = len(reply) + sum(64 + len(key) + len(change.value or b"") for key, change in changes.items())
+            size = len(reply) + sum(ROW_HEAD_BYTES + len(key) + len(record) for key, (_, record) in changes.items())
             if size > UPDATE_BYTES_MAX:
                 text = f"ERR the update would have {size} bytes, at most {UPDATE_BYTES_MAX} are allowed: store less"
                 return replies.error(text)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-import attrs
-
 from twistedkv.limits import SEQUENCE_MAX, SLOTS
 from twistedkv.records import (
     EXPIRES,
+    RECORD_HEAD_BYTES,
     TOMBSTONE,
-    is_tombstone,
+    make_expiring_record,
+    make_record,
     record_expiry,
     record_value,
     record_version,
@@ -30,13 +30,8 @@ _SLOT_PARTS_MAX = 64
 """Listing a slot costs the same for a small part of it as for all, so it is listed in no more parts than this."""
 
 
-@attrs.define
-class Change:
-    """What becomes of a key. `value` None: it is deleted."""
-
-    slot: int
-    value: bytes | None
-    expiry: int
+Changes = dict[bytes, tuple[int, bytes]]
+"""By key: its slot, and the record that it has from now on."""
 
 
 class ShardKeys:
@@ -47,9 +42,13 @@ class ShardKeys:
         self._store = replica.store
         self._writes = False
         self._version = 0
+        self._head = b""
+        """What every record of this request that does not expire begins with."""
         self.now = 0
-        self.changes: dict[bytes, Change] = {}
-        """By key, in the order of their first change."""
+        self.changes: Changes = {}
+        """In the order of their first change."""
+        self.changed_bytes = 0
+        """Of values stored, also of those that were stored over within this request."""
         self.effective = False
         """Whether a command changed something, so that there is more in `changes` than keys that have expired."""
         self.refused = ""
@@ -61,15 +60,20 @@ class ShardKeys:
         """The next request begins, at this moment of the wall clock in milliseconds."""
         self.now = now
         self._writes = writes
-        self._version = self._replica.version_base | (self._replica.sequence + 1)
+        self._version = version = self._replica.version_base | (self._replica.sequence + 1)
+        self._head = make_record(version, 0, b"")
         if self.changes:
             self.changes = {}
+        self.changed_bytes = 0
         self.effective = False
         self.refused = ""
         self.seen = 0
 
     def _record(self, key: bytes) -> bytes | None:
-        """The record of a key that is there, and has not been changed in this request."""
+        """The record of a key that is there."""
+        changed = self.changes.get(key)
+        if changed is not None:
+            return None if changed[1][8] & TOMBSTONE else changed[1]
         slot = slot_of(key)
         if not self._own(slot):
             return None
@@ -83,7 +87,7 @@ class ShardKeys:
             if flags & TOMBSTONE:
                 return None
             if flags & EXPIRES and record_expiry(record) <= self.now:
-                self.changes[key] = Change(slot, None, 0)
+                self.changes[key] = (slot, make_record(self._version, TOMBSTONE, b""))
                 return None
         return record
 
@@ -96,44 +100,41 @@ class ShardKeys:
         return False
 
     def get(self, key: bytes) -> bytes | None:
-        change = self.changes.get(key)
-        if change is not None:
-            return change.value
         record = self._record(key)
-        return None if record is None else record_value(record)
+        if record is None:
+            return None
+        return record_value(record) if record[8] else record[RECORD_HEAD_BYTES:]
 
     def expiry(self, key: bytes) -> int:
-        change = self.changes.get(key)
-        if change is not None:
-            return change.expiry
         record = self._record(key)
         return 0 if record is None else record_expiry(record)
 
     def version(self, key: bytes) -> int:
-        change = self.changes.get(key)
-        if change is not None:
-            return 0 if change.value is None else self._version
         record = self._record(key)
         return 0 if record is None else record_version(record)
 
     def put(self, key: bytes, value: bytes, expiry: int = 0) -> None:
-        self._change(key, value, expiry)
+        if expiry:
+            self._change(key, make_expiring_record(self._version, expiry, value))
+        else:
+            self._change(key, self._head + value)
 
     def delete(self, key: bytes) -> None:
         if self.get(key) is not None:
-            self._change(key, None, 0)
+            self._change(key, make_record(self._version, TOMBSTONE, b""))
 
-    def _change(self, key: bytes, value: bytes | None, expiry: int) -> None:
+    def _change(self, key: bytes, record: bytes) -> None:
         slot = slot_of(key)
         if not self._own(slot):
             return
         if not self._writes:
             self.refused = "a command that writes needs the number of a write"
         else:
-            self.changes[key] = Change(slot, value, expiry)
+            self.changes[key] = (slot, record)
+            self.changed_bytes += len(record)
             self.effective = True
 
-    # Many keys. What this request has changed itself is not looked at.
+    # Many keys. What this request has changed itself is not looked at: such a command stands at its beginning.
 
     def count(self) -> int:
         configuration = self._replica.configuration
@@ -152,11 +153,17 @@ class ShardKeys:
         if not self._own(slot):
             return []
         self.seen = self._replica.sequence
-        return [
-            key
-            for key, record in self._store.items(slot)
-            if not record[8] or not (is_tombstone(record) or 0 < record_expiry(record) <= self.now)
-        ]
+        live: list[bytes] = []
+        for key, record in self._store.items(slot):
+            flags = record[8]
+            if not flags:
+                live.append(key)
+            elif not flags & TOMBSTONE:
+                if record_expiry(record) > self.now:
+                    live.append(key)
+                else:  # whoever is told that it is not there must not see it again
+                    self.changes[key] = (slot, make_record(self._version, TOMBSTONE, b""))
+        return live
 
     def page(self, cursor: int, least: int) -> tuple[list[bytes], int]:
         """See `Keyspace.page`. A cursor is a slot and, in its lower half, a place in it: keys stand by their CRC-32.

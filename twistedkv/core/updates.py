@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from twistedkv.core.entries import ONE, SEVERAL, encode_entry, encode_rows
+from twistedkv.core.entries import ONE, SEVERAL, encode_changes, encode_entry
 from twistedkv.core.mailbox import Outbox
-from twistedkv.core.shardkeys import Change
+from twistedkv.core.shardkeys import Changes
 from twistedkv.limits import SEQUENCE_MAX
 from twistedkv.messages.coordinator import ReplicaRole
 from twistedkv.records import EXPIRES, TOMBSTONE, make_expiring_record, make_record, record_expiry
@@ -57,32 +57,26 @@ class Updates:
 
     def several(
         self,
-        changes: dict[bytes, Change],
+        changes: Changes,
         number: int = 0,
         oldest: int = 0,
         client: bytes = _NOBODY,
         reply: bytes = b"",
     ) -> int:
-        """One update of several keys, by a client if `number` is not 0. Its version."""
+        """One update of several keys, by a client if `number` is not 0. Its version, which all of the records have."""
         replica = self._replica
         version = replica.version_base | (replica.last & SEQUENCE_MAX) + 1
-        rows = []
-        for key, change in changes.items():
-            if change.value is None:
-                record = make_record(version, TOMBSTONE, b"")
-            elif change.expiry:
-                record = make_expiring_record(version, change.expiry, change.value)
-            else:
-                record = make_record(version, 0, change.value)
-            rows.append((change.slot, key, record))
-            replica.store.put(change.slot, key, record)
-            if record[8] or replica.expiries:
-                replica.stored(change.slot, key, record)
-        if len(rows) == 1:
-            entry = encode_entry(*rows[0], ONE, number, oldest, client, reply)
+        put, expiries = replica.store.put, replica.expiries
+        for key, (slot, record) in changes.items():
+            put(slot, key, record)
+            if record[8] or expiries:
+                replica.stored(slot, key, record)
+        if len(changes) == 1:
+            entry = encode_entry(slot, key, record, ONE, number, oldest, client, reply)
         else:
-            packed = version.to_bytes(8, "big") + encode_rows(rows)
-            entry = encode_entry(rows[0][0], b"", packed, SEVERAL, number, oldest, client, reply)
+            packed = version.to_bytes(8, "big") + encode_changes(changes)
+            slot = next(iter(changes.values()))[0]
+            entry = encode_entry(slot, b"", packed, SEVERAL, number, oldest, client, reply)
         self._log(version, entry)
         if number:
             replica.dedup.remember(
@@ -99,11 +93,16 @@ class Updates:
 
     # Keys that expire.
 
+    def _tombstone(self) -> bytes:
+        """The record of what the next update deletes."""
+        replica = self._replica
+        return make_record(replica.version_base | (replica.last & SEQUENCE_MAX) + 1, TOMBSTONE, b"")
+
     def expired(self, slot: int, key: bytes, record: bytes) -> bool:
         """Whether the moment of an expiring record has come: then the key is deleted now, on all copies."""
         if record_expiry(record) > self._wall():
             return False
-        self.several({key: Change(slot, None, 0)})
+        self.several({key: (slot, self._tombstone())})
         return True
 
     def expire(self, most: int) -> None:
@@ -112,12 +111,13 @@ class Updates:
         if replica.role is not ReplicaRole.PRIMARY or not replica.expiries:
             return
         now = self._wall()
-        changes: dict[bytes, Change] = {}
+        changes: Changes = {}
+        tombstone = self._tombstone()
         for key in replica.expiries.due(now, most):
             slot = slot_of(key)
             record = replica.store.get(slot, key)
             if record is not None and record[8] & EXPIRES and record_expiry(record) <= now:
-                changes[key] = Change(slot, None, 0)
+                changes[key] = (slot, tombstone)
             elif record is not None and record[8] & EXPIRES:
                 replica.expiries.note(key, record_expiry(record))
             else:

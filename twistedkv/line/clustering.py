@@ -53,4 +53,4 @@ def of_slot(conversation: Conversation, argv: list[bytes]) -> None:
     if not 0 <= slot < SLOTS:
         raise CommandError("ERR Invalid slot" if len(argv) == 3 else "ERR Invalid slot or number of keys")
     desk = conversation.desk
-    desk.shards.execute(conversation.later(argv), slot, [argv], writes=False, protocol=conversation.protocol)
+    desk.shards.alone(conversation.later(argv), slot, argv, writes=False, protocol=conversation.protocol)

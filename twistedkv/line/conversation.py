@@ -23,13 +23,16 @@ from twistedkv.limits import (
     CLIENT_OUTPUT_BYTES_MAX,
     COMMANDS_PER_TURN_MAX,
     FORWARDED_VALUES_MAX,
+    KEY_BYTES_MAX,
     LINE_HELD_BYTES_MAX,
+    SLOW_SECONDS,
     UNDER_WAY_FIRST,
     UNDER_WAY_MAX,
 )
 from twistedkv.line.failures import CROSS_SHARD, cross_shard, reply_of
 from twistedkv.line.many import groups_of, scatter
 from twistedkv.line.transaction import Transaction
+from twistedkv.records import RECORD_HEAD_BYTES
 from twistedkv.resp import replies
 from twistedkv.resp.requests import RequestParser
 from twistedkv.slots import slot_of
@@ -39,9 +42,14 @@ if TYPE_CHECKING:
 
 _TAKEN_APART = frozenset((b"mget", b"mset", b"del", b"unlink", b"exists", b"touch"))
 _WITH_VALUES = frozenset(
-    (b"get", b"getex", b"getdel", b"getset", b"getrange", b"substr", b"mget", b"lcs", b"getv", b"g")
+    (b"get", b"getex", b"getdel", b"getset", b"getrange", b"substr", b"mget", b"lcs", b"getv", b"g", b"set")
 )
-"""What replies to it may be as large as values are. (And SET with the option GET.)"""
+"""What replies to it may be as large as values are. (SET with the option GET: others are of the next kind.)"""
+_TOGETHER = frozenset(
+    b"set setnx setex psetex mset msetnx put p cas incr decr incrby decrby incrbyfloat del unlink exists touch type "
+    b"strlen ttl pttl expiretime pexpiretime".split()
+)
+"""Commands whose effects and replies are no larger than what they say, nearly: they are executed together."""
 _FLOOR = 64
 """Bytes that a reply counts at least, of those that may be under way."""
 
@@ -258,10 +266,21 @@ class Conversation:
             self.answer(reply)
 
     def _to_shards(self, command: Command, argv: list[bytes]) -> None:
-        check_keys(command, argv)
-        keys = keys_of(command, argv)
-        slot = slot_of(keys[0])
         shards = self.desk.shards
+        first = command.first
+        if first == command.last and 0 < len(argv[first]) <= KEY_BYTES_MAX:
+            key = argv[first]
+            slot = slot_of(key)
+            if command.name == b"get":
+                record = shards.value(slot, key)
+                if record is not None:
+                    self.answer(replies.bulk(record[RECORD_HEAD_BYTES:]) if record else replies.nil(self.protocol))
+                    return
+            keys = [key]
+        else:
+            check_keys(command, argv)
+            keys = keys_of(command, argv)
+            slot = slot_of(keys[0])
         if len(keys) > 1:
             if self.desk.moved and any(slot_of(key) != slot for key in keys):
                 raise CommandError(CROSS_SHARD)
@@ -283,9 +302,12 @@ class Conversation:
         if writes:
             self.written.add(slot)
         reply = self.later(argv)
-        if (command.name in _WITH_VALUES or (len(argv) > 3 and command.name == b"set")) and not shards.is_mine(slot):
+        if command.name in _TOGETHER and (len(argv) <= 3 or command.name != b"set" or not _returns_value(argv)):
+            shards.execute(reply, slot, argv, writes=writes, protocol=self.protocol)
+            return
+        if command.name in _WITH_VALUES and not shards.is_mine(slot):
             self.forwarding(reply)
-        shards.execute(reply, slot, [argv], writes=writes, protocol=self.protocol)
+        shards.alone(reply, slot, argv, writes=writes, protocol=self.protocol)
 
     def forwarding(self, reply: Reply) -> None:
         """The reply has values in it, and comes from another server."""
@@ -322,7 +344,7 @@ class Conversation:
         if reply.forwarded:
             reply.forwarded = False
             self._forwarded -= 1
-        if reply.argv:
+        if self.desk.now() - reply.since >= SLOW_SECONDS and reply.argv:
             self.desk.took(self, reply)
         if self._held_up is reply:
             self._held_up = None
@@ -351,3 +373,8 @@ class Conversation:
         """Drop what is queued, and watch nothing any more."""
         self.transaction = None
         self.watched = {}
+
+
+def _returns_value(argv: list[bytes]) -> bool:
+    """Whether a SET has the option GET."""
+    return any(word.upper() == b"GET" for word in argv[3:])

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from twistedkv.line.conversation import Conversation, Reply
     from twistedkv.service.server import ServerService
 
-SLOW_SECONDS = 0.01
 SLOW_KEPT = 128
 _SLOW_ARGUMENTS_MAX = 32
 _SLOW_BYTES_MAX = 128
@@ -65,6 +64,8 @@ class Desk:
         self.functions = functions
         self.wall = wall
         self.moved = moved
+        self.now: Callable[[], float] = server.now
+        """Seconds of the monotonic clock."""
         self.started_at = self.now()
         self.idle_seconds = 0.0
         self.connections_max = LINE_CONNECTIONS_MAX
@@ -87,10 +88,6 @@ class Desk:
         self._dirty: dict[Conversation, None] = {}
         self._scheduled = False
         self._flushing = False
-
-    def now(self) -> float:
-        """Seconds of the monotonic clock."""
-        return self.server.now()
 
     # Conversations.
 
@@ -144,20 +141,14 @@ class Desk:
             self.server.reactor.callLater(0, self._flush_scheduled)
 
     def took(self, conversation: Conversation, reply: Reply) -> None:
-        """A command has been answered: remember it if that took long."""
-        seconds = self.now() - reply.since
-        if seconds >= SLOW_SECONDS:
-            self._slow_number += 1
-            self.slow.appendleft(
-                Slow(
-                    self._slow_number - 1,
-                    self.wall() // 1000,
-                    round(seconds * 1e6),
-                    _shortened(reply.argv),
-                    conversation.address,
-                    conversation.name,
-                )
-            )
+        """A command has been answered that took long."""
+        microseconds = round((self.now() - reply.since) * 1e6)
+        arguments = _shortened(reply.argv)
+        seconds = self.wall() // 1000
+        self.slow.appendleft(
+            Slow(self._slow_number, seconds, microseconds, arguments, conversation.address, conversation.name)
+        )
+        self._slow_number += 1
 
     # The cluster.
 

@@ -90,10 +90,11 @@ def scatter(
         for place in places:
             at = 1 + place * width
             command += argv[at : at + width]
-        shards.execute(
+        execute = shards.alone if name == b"mget" else shards.execute
+        execute(
             together.part(index),
             slot_of(command[1]),
-            [command],
+            command,
             writes=name in WRITERS,
             protocol=protocol,
         )

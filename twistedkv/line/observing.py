@@ -6,9 +6,9 @@ from twistedkv.commands.arguments import integer_of, text_of, word_of
 from twistedkv.commands.introspection import command_reply
 from twistedkv.commands.patterns import pattern_of
 from twistedkv.errors import CommandError
-from twistedkv.limits import VALUE_BYTES_MAX
+from twistedkv.limits import SLOW_SECONDS, VALUE_BYTES_MAX
 from twistedkv.line.conversation import Conversation
-from twistedkv.line.desk import SLOW_KEPT, SLOW_SECONDS, Slow
+from twistedkv.line.desk import SLOW_KEPT, Slow
 from twistedkv.line.info import sections
 from twistedkv.resp import replies
 

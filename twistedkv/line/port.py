@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -27,6 +28,7 @@ from twistedkv.line.desk import Desk
 from twistedkv.line.functions import table
 from twistedkv.net.failstop import STORAGE_ERRORS
 from twistedkv.net.framed import logged
+from twistedkv.net.sending import send
 from twistedkv.resp import replies
 from twistedkv.service.listening import listen
 from twistedkv.service.server import ServerService
@@ -66,7 +68,13 @@ class LineConnection(Protocol):
             self.transport.setTcpKeepAlive(True)
         peer, host = self.transport.getPeer(), self.transport.getHost()
         conversation = Conversation(
-            desk, desk.connections, _shown(peer), _shown(host), self.transport.write, self._close, self._overflowed
+            desk,
+            desk.connections,
+            _shown(peer),
+            _shown(host),
+            partial(send, self.transport),
+            self._close,
+            self._overflowed,
         )
         self.conversation = conversation
         desk.conversations[conversation.number] = conversation

@@ -11,15 +11,23 @@ is on its way, or waits to be sent, to the same shard.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from twistedkv.client.lanes import Lane, LaneState
 from twistedkv.client.operations import BOUNCES, WRITES, Operation, Waiter, refusal
 from twistedkv.core.mailbox import Mailbox
 from twistedkv.errors import OutcomeUnknown, Status, Unavailable
-from twistedkv.limits import CLIENT_OUTPUT_BYTES_MAX
-from twistedkv.messages.client import Execute, Watched
+from twistedkv.limits import (
+    BATCH_BYTES_MAX,
+    BATCH_COMMAND_ARGUMENTS_MAX,
+    BATCH_COMMAND_BYTES_MAX,
+    BATCH_COMMANDS_MAX,
+    CLIENT_OUTPUT_BYTES_MAX,
+)
+from twistedkv.messages.client import Execute, ExecuteMode, Watched
 from twistedkv.messages.coordinator import ReplicaRole
+from twistedkv.resp.answers import split
 from twistedkv.wire.client import EXECUTE
 
 if TYPE_CHECKING:
@@ -28,6 +36,40 @@ if TYPE_CHECKING:
 
 _SUCCESS = int(Status.SUCCESS)
 _STEADY = (LaneState.IDLE, LaneState.OPEN)
+
+
+class _Batch:
+    """Commands of this turn for one shard, and who waits for each. A `Waiter` for all of them."""
+
+    __slots__ = ("commands", "protocol", "size", "slot", "waiters", "writes")
+
+    def __init__(self, slot: int, protocol: int) -> None:
+        self.slot = slot
+        self.size = 0
+        """Bytes of all arguments."""
+        self.protocol = protocol
+        self.commands: list[list[bytes]] = []
+        self.waiters: list[Waiter] = []
+        self.writes = False
+
+    def callback(self, result: list[bytes] | bytes) -> None:
+        """What the shard has replied to each command."""
+        if type(result) is not list:
+            result = [result] if len(self.waiters) == 1 else _parts(result)  # type: ignore[list-item, arg-type]
+        for waiter, reply in zip(self.waiters, result, strict=True):
+            waiter.callback(reply)
+
+    def errback(self, fail: Exception) -> None:
+        """None of them has a reply."""
+        for waiter in self.waiters:
+            waiter.errback(fail)
+
+
+def _parts(reply: bytes) -> list[bytes]:
+    start = reply.index(b"\n") + 1
+    body = reply[start:]
+    ends = split(body, int(reply[1 : start - 2]))
+    return [body[begin:end] for begin, end in pairwise([0, *ends])]
 
 
 class _LocalBox(Mailbox):
@@ -48,6 +90,10 @@ class _LocalBox(Mailbox):
         self._sizes[request_id] = len(value)
         self.size += len(value)
         return status, version, value
+
+    def executed(self, request_id: int, version: int, reply: bytes, parts: list[bytes] | None) -> Any:
+        answer = self.result(request_id, _SUCCESS, version, reply)
+        return answer if parts is None else (_SUCCESS, version, parts)
 
     def ended(self, request_id: int) -> None:
         """The result is of no use any more, or has been taken."""
@@ -71,6 +117,9 @@ class Shards:
         self._waiting: dict[int, Operation] = {}
         """Executed here and not answered, in the order of their deadlines."""
         self._last_id = 0
+        self._batches: dict[int, _Batch] = {}
+        """By shard: what has come in this turn. Invariant: empty while nothing for the shard may be executed."""
+        server.before_flush.append(self._send_batches)
 
     def lane(self, slot: int) -> Lane | None:
         """What is known of the slot's shard; None before there is a map."""
@@ -93,7 +142,41 @@ class Shards:
         """Whether what was executed here has enough to answer: the next command waits until some of it is answered."""
         return self._box.size > CLIENT_OUTPUT_BYTES_MAX
 
-    def execute(
+    def execute(self, waiter: Waiter, slot: int, command: list[bytes], *, writes: bool, protocol: int) -> None:
+        """Execute a command on one shard. The waiter is told the reply, or the error of `twistedkv.errors`.
+
+        Commands that come in one turn of the reactor are executed together at its end. What it stores and replies has
+        to be bounded by what it says: so it may not return, or make longer, a value that is there.
+        """
+        table = self._router.table
+        size = sum(map(len, command))
+        if not table or size > BATCH_COMMAND_BYTES_MAX or len(command) > BATCH_COMMAND_ARGUMENTS_MAX:
+            self.alone(waiter, slot, command, writes=writes, protocol=protocol)
+            return
+        shard = table[slot].configuration.shard
+        batch = self._batches.get(shard)
+        if (
+            batch is None
+            or batch.protocol != protocol
+            or len(batch.commands) >= BATCH_COMMANDS_MAX
+            or batch.size + size > BATCH_BYTES_MAX
+        ):
+            if batch is not None:
+                self._send_batch(batch)
+            elif not self._batches:
+                self._server.end_turn_soon()
+            batch = self._batches[shard] = _Batch(slot, protocol)
+        batch.size += size
+        batch.commands.append(command)
+        batch.waiters.append(waiter)
+        if writes:
+            batch.writes = True
+
+    def alone(self, waiter: Waiter, slot: int, command: list[bytes], *, writes: bool, protocol: int) -> None:
+        """The same for a command with larger effects, or about all keys of a shard: executed by itself, in order."""
+        self._alone(waiter, slot, [command], writes, protocol, ExecuteMode.SINGLE, [])
+
+    def transaction(
         self,
         waiter: Waiter,
         slot: int,
@@ -101,18 +184,61 @@ class Shards:
         *,
         writes: bool,
         protocol: int,
-        transaction: bool = False,
-        watched: dict[bytes, int] | None = None,
+        watched: dict[bytes, int],
     ) -> None:
-        """Execute commands on one shard. The waiter is told the reply, or the error of `twistedkv.errors`."""
-        versions = [Watched(key, version) for key, version in watched.items()] if watched else []
-        message = Execute(0, 0, 0, slot, protocol, transaction, versions, commands)
+        """Execute commands on one shard together. The reply is the list of theirs."""
+        versions = [Watched(key, version) for key, version in watched.items()]
+        self._alone(waiter, slot, commands, writes, protocol, ExecuteMode.TRANSACTION, versions)
+
+    def _alone(
+        self,
+        waiter: Waiter,
+        slot: int,
+        commands: list[list[bytes]],
+        writes: bool,
+        protocol: int,
+        mode: ExecuteMode,
+        watched: list[Watched],
+    ) -> None:
+        """Send what is no part of a batch, after what came before it."""
+        lane = self.lane(slot)
+        batch = None if lane is None else self._batches.pop(lane.configuration.shard, None)
+        if batch is not None:
+            self._send_batch(batch)
+        self._send(waiter, slot, Execute(0, 0, 0, slot, protocol, mode, watched, commands), writes)
+
+    def _send_batches(self) -> None:
+        """The turn ends."""
+        batches, self._batches = self._batches, {}
+        for batch in batches.values():
+            self._send_batch(batch)
+
+    def _send_batch(self, batch: _Batch) -> None:
+        mode = ExecuteMode.BATCH if len(batch.commands) > 1 else ExecuteMode.SINGLE
+        message = Execute(0, 0, 0, batch.slot, batch.protocol, mode, [], batch.commands)
+        self._send(batch, batch.slot, message, batch.writes)
+
+    def _send(self, waiter: Waiter, slot: int, message: Execute, writes: bool) -> None:
         client = self._client
         deadline = client.seconds() + client.deadline
         operation = Operation(EXECUTE, b"", slot, deadline, waiter, message, WRITES if writes else 0)
         lane = self.lane(slot)
         if lane is None or lane.inflight or lane.queue or lane.state not in _STEADY or not self._here(operation, lane):
             client.begin(operation)
+
+    def value(self, slot: int, key: bytes) -> bytes | None:
+        """The record of a key (empty: there is none) that may be told at once: this server is its primary, the newest
+        update of the key is on all copies, and nothing that came before waits to be executed. None: ask the shard."""
+        table = self._router.table
+        if not table:
+            return None
+        lane = table[slot]
+        core = self._server.core
+        shard = lane.configuration.shard
+        if core is None or lane.inflight or lane.queue or lane.state not in _STEADY or shard in self._batches:
+            return None
+        replica = core.replicas.get(shard)
+        return None if replica is None else replica.serving.clean(slot, key)
 
     def _here(self, operation: Operation, lane: Lane) -> bool:
         """Execute it on this server, if that can be done now."""

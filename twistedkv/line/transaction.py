@@ -84,13 +84,12 @@ class Transaction:
         reply = conversation.later([b"EXEC"], hold=mixed)
         if not desk.shards.is_mine(slot):
             conversation.forwarding(reply)
-        desk.shards.execute(
+        desk.shards.transaction(
             _Filled(self, conversation, reply) if mixed else reply,
             slot,
             data,
             writes=writes,
             protocol=conversation.protocol,
-            transaction=True,
             watched=watched,
         )
         return None

@@ -50,9 +50,7 @@ def _ask_all(conversation: Conversation, argv: list[bytes], combine: Combine) ->
     name = lookup(argv).name
     together = Together(conversation.later(argv), name, len(slots), combine)
     for index, slot in enumerate(slots):
-        conversation.desk.shards.execute(
-            together.part(index), slot, [argv], writes=False, protocol=conversation.protocol
-        )
+        conversation.desk.shards.alone(together.part(index), slot, argv, writes=False, protocol=conversation.protocol)
 
 
 def scan(conversation: Conversation, argv: list[bytes]) -> bytes | None:
@@ -66,7 +64,7 @@ def scan(conversation: Conversation, argv: list[bytes]) -> bytes | None:
     reply = conversation.later(argv)
     waiter = _Scanned(conversation, reply) if desk.moved else reply
     command = [argv[0], b"%d" % cursor, *argv[2:]]
-    desk.shards.execute(waiter, slot, [command], writes=False, protocol=conversation.protocol)
+    desk.shards.alone(waiter, slot, command, writes=False, protocol=conversation.protocol)
     return None
 
 
@@ -128,7 +126,7 @@ class _Asking:
             self._reply.callback(replies.nil(protocol))
             return
         slot = self._slots.pop()
-        self._conversation.desk.shards.execute(self, slot, [self._argv], writes=False, protocol=protocol)
+        self._conversation.desk.shards.alone(self, slot, self._argv, writes=False, protocol=protocol)
 
     def callback(self, result: bytes) -> None:
         if result in (replies.nil(2), replies.nil(3)):
@@ -165,7 +163,7 @@ class _Flushing:
     def next(self, cursor: int) -> None:
         command = [b"FLUSHSLOTS", b"%d" % cursor]
         protocol = self._conversation.protocol
-        self._conversation.desk.shards.execute(self, self._slot, [command], writes=True, protocol=protocol)
+        self._conversation.desk.shards.alone(self, self._slot, command, writes=True, protocol=protocol)
 
     def callback(self, result: bytes) -> None:
         if result[:1] == b":":
@@ -202,7 +200,7 @@ def watch(conversation: Conversation, argv: list[bytes]) -> None:
     together = Together(conversation.later(argv, hold=True), command.name, len(groups), noted)
     for index, places in enumerate(groups.values()):
         part = [b"VERSIONS", *(watched[place] for place in places)]
-        conversation.desk.shards.execute(together.part(index), slot_of(part[1]), [part], writes=False, protocol=2)
+        conversation.desk.shards.execute(together.part(index), slot_of(part[1]), part, writes=False, protocol=2)
 
 
 def wait(conversation: Conversation, argv: list[bytes]) -> None:

@@ -1,5 +1,7 @@
 """Requests of clients, and the answers."""
 
+from enum import IntEnum
+
 import attrs
 
 from twistedkv.clustermap import ClusterMap
@@ -101,14 +103,23 @@ class Watched:
     version: int
 
 
+class ExecuteMode(IntEnum):
+    """What the commands of an EXECUTE are to each other, and what their reply is."""
+
+    SINGLE = 0
+    """One command, and its own reply."""
+    TRANSACTION = 1
+    """Executed together, with nothing in between; the reply is the list of their replies. If a watched key has another
+    version than it should, nothing is executed, and the reply is a nil list."""
+    BATCH = 2
+    """Independent of each other, sent together to save work. The reply is the list of their replies."""
+
+
 @attrs.define
 class Execute:
     """Execute commands of the line port on the keys of one shard. Answer: SUCCESS with a RESP reply as its value.
 
-    As a transaction, the commands are executed one after another with nothing in between, their changes become one
-    update, and the reply is the list of their replies: nothing at all is executed, and the reply is a nil list, when a
-    watched key has another version. Otherwise there is one command, and its own reply. An error reply is a SUCCESS: the
-    command had no effect.
+    All that the commands change becomes one update. An error reply is a SUCCESS: the command had no effect.
     """
 
     number: int
@@ -119,8 +130,9 @@ class Execute:
     """Of one of the keys. The keys of all commands are of that slot's shard."""
     protocol: int
     """Version of RESP for the reply: 2 or 3."""
-    transaction: bool
+    mode: ExecuteMode
     watched: list[Watched]
+    """For a transaction only."""
     commands: list[list[bytes]]
     """Each with its name."""
 

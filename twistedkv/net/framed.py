@@ -28,6 +28,7 @@ from twistedkv.core.handshake import answer_hello
 from twistedkv.errors import ProtocolError, Status, TwistedKVError
 from twistedkv.limits import HELLO_SECONDS_MAX
 from twistedkv.messages.hello import Hello, HelloReply, Role
+from twistedkv.net.sending import send
 from twistedkv.wire.frames import Frame, FrameDecoder, encode_frame
 from twistedkv.wire.shared import HELLO, HELLO_REPLY, HELLO_REPLY_TYPE, HELLO_TYPE
 
@@ -106,7 +107,7 @@ class Connection(TwistedProtocol):
     def send_bytes(self, data: bytes) -> None:
         """Send whole frames that are encoded already."""
         if not self.closed:
-            self.transport.write(data)
+            send(self.transport, data)
 
     def limit_unacknowledged(self, seconds: float) -> None:
         """Have the kernel end the connection when for so long nothing of what was sent has been acknowledged.

@@ -104,6 +104,8 @@ class ServerService(MultiService):
         )
         self._turn_scheduled = False
         self._pressed = False
+        self.before_flush: list[Callable[[], None]] = []
+        """Called at the end of each turn, before the core is flushed: whoever has collected something gives it now."""
         self._flush_waiters: list[Deferred[None]] = []
         self._beating = LoopingCall(self._tick)
         self._beating.clock = reactor
@@ -239,6 +241,8 @@ class ServerService(MultiService):
             return
         self.turns += 1
         try:
+            for give in self.before_flush:
+                give()
             turn = core.flush(self.now())
         except STORAGE_ERRORS as error:
             self.storage_failed(error)

@@ -8,6 +8,7 @@ from twistedkv.messages.client import (
     Cas,
     Delete,
     Execute,
+    ExecuteMode,
     Get,
     Incr,
     MapRequest,
@@ -21,7 +22,7 @@ from twistedkv.messages.client import (
     Verify,
     Watched,
 )
-from twistedkv.wire.fields import I64, U8, U16, U32, U64, Bytes, Family, Flag, Layout, Many, Rest
+from twistedkv.wire.fields import I64, U8, U16, U32, U64, Bytes, Enumerated, Family, Flag, Layout, Many, Rest
 from twistedkv.wire.frames import HEADER, HEADER_BYTES, MAGIC, PROTOCOL_VERSION
 from twistedkv.wire.shared import CLUSTER_MAP
 
@@ -65,7 +66,7 @@ FAMILY = Family(
             *_WRITE,
             ("slot", U16),
             ("protocol", U8),
-            ("transaction", Flag()),
+            ("mode", Enumerated(ExecuteMode)),
             ("watched", Many(U16, Layout(Watched, ("key", KEY), ("version", U64)), COMMANDS_MAX)),
             ("commands", Many(U16, Many(U32, VALUE, ARGUMENTS_MAX), COMMANDS_MAX)),
         ),
@@ -136,9 +137,11 @@ def decode_request(message_type: int, body: bytes) -> Request:
 def _check_execute(request: Execute) -> None:
     if request.slot >= SLOTS or request.protocol not in (2, 3):
         raise ProtocolError(f"Execute: slot {request.slot} or RESP{request.protocol} does not exist")
-    if not all(request.commands) or (len(request.commands) != 1 and not request.transaction):
-        raise ProtocolError("Execute: one command, or a transaction of several, each with its name, is expected")
-    if request.watched and not request.transaction:
+    if not all(request.commands) or (len(request.commands) != 1 and request.mode is ExecuteMode.SINGLE):
+        raise ProtocolError("Execute: one command, or several as a transaction or a batch, each with its name")
+    if not request.commands and request.mode is ExecuteMode.BATCH:
+        raise ProtocolError("Execute: a batch has at least one command")
+    if request.watched and request.mode is not ExecuteMode.TRANSACTION:
         raise ProtocolError("Execute: keys are watched for a transaction only")
 
 
