@@ -28,8 +28,8 @@ format: $(READY) ## bring the source into its form
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix .
 
-bench: $(READY) ## measure replicated PUT/s and GET/s on a throw-away cluster
-	@$(BIN)/python -m benchmarks.load $(ARGS)
+bench: $(READY) ## measure beside Redis, and print the table of targets (one row: make bench NAME=put)
+	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)
 
 matrix: $(READY) ## kill and freeze each process at each step of a recovery, and print the table
 	@$(BIN)/python -m tests.acceptance.matrix $(ARGS)

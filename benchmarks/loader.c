@@ -2,7 +2,8 @@
  *
  *   loader HOST OP CONNECTIONS PIPELINE SECONDS KEYS VALUE_BYTES PORT[:FIRST-LAST[,FIRST-LAST...]] ...
  *
- * OP is `set`, `get`, or `setwait` (every burst of PIPELINE SETs is followed by a WAIT 1 0 that counts as no request). A port
+ * OP is `set`, `get`, `setwait` (every burst of PIPELINE SETs is followed by a WAIT 1 0 that counts as no request), or `fill`:
+ * every key is SET once, and the run ends when that is done, however many SECONDS it takes. A port
  * may be given ranges of slots: then its connections use keys of these slots only, as a cluster client would. Keys have 16
  * bytes. A connection sends a burst of PIPELINE requests, waits for all of their replies, and sends the next one.
  *
@@ -34,6 +35,7 @@ typedef struct {
     int port;
     long *keys; /* numbers of its keys */
     long key_count;
+    long filled;
 } Port;
 
 typedef struct {
@@ -41,7 +43,8 @@ typedef struct {
     Port *port;
     char *out, *in;
     size_t out_bytes, sent, in_bytes;
-    long left; /* replies that are still to come */
+    long left;  /* replies that are still to come */
+    long burst; /* requests sent at once */
     double begun;
 } Connection;
 
@@ -53,6 +56,7 @@ static uint64_t seed = 88172645463325252ULL;
 static long latencies[BUCKETS];
 static long requests, errors, misses;
 static int counting;
+static long busy; /* connections that have something to do */
 
 static uint64_t chance(void) {
     seed ^= seed << 13;
@@ -139,9 +143,16 @@ static void write_more(Connection *connection, int epoll) {
 
 static void begin(Connection *connection, int epoll) {
     char *at = connection->out;
-    for (long i = 0; i < pipeline; i++) {
-        long number = connection->port->keys[chance() % (uint64_t)connection->port->key_count];
-        if (op[0] == 's') {
+    Port *port = connection->port;
+    int fills = op[0] == 'f';
+    long count = fills && port->key_count - port->filled < pipeline ? port->key_count - port->filled : pipeline;
+    if (!count) {
+        busy--;
+        return;
+    }
+    for (long i = 0; i < count; i++) {
+        long number = port->keys[fills ? port->filled++ : (long)(chance() % (uint64_t)port->key_count)];
+        if (op[0] != 'g') {
             at += sprintf(at, "*3\r\n$3\r\nSET\r\n$%d\r\n", KEY_BYTES);
             name_key(at, number);
             at += KEY_BYTES;
@@ -156,7 +167,7 @@ static void begin(Connection *connection, int epoll) {
         *at++ = '\r';
         *at++ = '\n';
     }
-    connection->left = pipeline;
+    connection->left = connection->burst = count;
     if (!strcmp(op, "setwait")) {
         at += sprintf(at, "*3\r\n$4\r\nWAIT\r\n$1\r\n1\r\n$1\r\n0\r\n");
         connection->left++;
@@ -164,9 +175,9 @@ static void begin(Connection *connection, int epoll) {
     connection->out_bytes = (size_t)(at - connection->out);
     connection->sent = 0;
     connection->begun = now();
-    ssize_t count = write(connection->fd, connection->out, connection->out_bytes);
-    if (count < 0 && errno != EAGAIN) fail("cannot write");
-    connection->sent = count > 0 ? (size_t)count : 0;
+    ssize_t written = write(connection->fd, connection->out, connection->out_bytes);
+    if (written < 0 && errno != EAGAIN) fail("cannot write");
+    connection->sent = written > 0 ? (size_t)written : 0;
     if (connection->sent < connection->out_bytes) write_more(connection, epoll);
 }
 
@@ -206,7 +217,7 @@ static void received(Connection *connection, int epoll) {
     if (counting) {
         long microseconds = (long)((now() - connection->begun) * 1e6);
         latencies[microseconds < BUCKETS ? microseconds : BUCKETS - 1]++;
-        requests += pipeline;
+        requests += connection->burst;
     }
     begin(connection, epoll);
 }
@@ -223,7 +234,7 @@ static long percentile(double share) {
 
 int main(int count, char **arguments) {
     if (count < 9 || count > 8 + PORTS_MAX) {
-        fprintf(stderr, "loader HOST set|get|setwait CONNECTIONS PIPELINE SECONDS KEYS VALUE_BYTES PORT[:FIRST-LAST,...] ...\n");
+        fprintf(stderr, "loader HOST set|get|setwait|fill CONNECTIONS PIPELINE SECONDS KEYS VALUE_BYTES PORT[:FIRST-LAST,...] ...\n");
         return 2;
     }
     host = arguments[1];
@@ -243,8 +254,11 @@ int main(int count, char **arguments) {
     int epoll = epoll_create1(0);
     Connection *all = calloc((size_t)connections, sizeof *all);
     for (long i = 0; i < connections; i++) connect_to(&all[i], &ports[i % port_count], epoll);
+    busy = connections;
     for (long i = 0; i < connections; i++) begin(&all[i], epoll);
-    double started = now(), counted_from = started + WARM_SECONDS, ends = counted_from + seconds;
+    int fills = op[0] == 'f';
+    double counted_from = now() + (fills ? 0 : WARM_SECONDS), ends = counted_from + seconds;
+    if (fills) counting = 1;
     struct epoll_event events[256];
     for (;;) {
         double moment = now();
@@ -252,7 +266,7 @@ int main(int count, char **arguments) {
             counting = 1;
             counted_from = moment;
         }
-        if (moment >= ends) break;
+        if (fills ? !busy : moment >= ends) break;
         int ready = epoll_wait(epoll, events, 256, 100);
         for (int i = 0; i < ready; i++) {
             Connection *connection = events[i].data.ptr;

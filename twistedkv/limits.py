@@ -109,7 +109,7 @@ connections to the others, so that what is under way for one is waited for by th
 LINE_HELD_BYTES_MAX = 64 * 1024 * 1024
 """Of the replies that wait for one client, before the latest of them. Beyond it the client is cut off: it does not
 read, and of what it had asked before that was known, the replies are larger than those before them."""
-SLOW_SECONDS = 0.01
+SLOW_SECONDS = 0.1
 """A command of a line client that took longer is in SLOWLOG."""
 LINE_CONNECTIONS_MAX = 10_000
 LINE_FIRST_SECONDS_MAX = 60.0

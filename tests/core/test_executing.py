@@ -20,7 +20,7 @@ from tests.support.servers import (
     secondary,
     small_keys,
 )
-from twistedkv.core import serving as module
+from twistedkv.core import shardkeys
 from twistedkv.errors import Status
 from twistedkv.limits import WRITE_WINDOW
 from twistedkv.messages.client import Execute, ExecuteMode, Get, Incr, Put, Watched
@@ -405,8 +405,8 @@ def test_keys_of_another_shard_refuse_all_of_a_request():
 def test_what_would_be_too_large_is_refused_before_it_is_given_a_sequence(request_, monkeypatch):
     desk = primary(A)
     reply(desk, command(1, b"SET", K, b"v" * 60))
-    monkeypatch.setattr(module, "REPLY_BYTES_MAX", 150)
-    monkeypatch.setattr(module, "UPDATE_BYTES_MAX", 160)
+    monkeypatch.setattr(shardkeys, "REPLY_BYTES_MAX", 150)
+    monkeypatch.setattr(shardkeys, "UPDATE_BYTES_MAX", 160)
     answer = done(desk, request_)
     assert answer.status == Status.SUCCESS
     assert answer.value.startswith(b"-ERR the ")
@@ -418,7 +418,7 @@ def test_what_would_be_too_large_is_refused_before_it_is_given_a_sequence(reques
 
 def test_an_update_may_be_so_large_that_it_just_fits(monkeypatch):
     desk = primary(A)
-    monkeypatch.setattr(module, "UPDATE_BYTES_MAX", len(OK) + 2 * (8 + 9) + len(K) + len(L) + 20)
+    monkeypatch.setattr(shardkeys, "UPDATE_BYTES_MAX", len(OK) + 2 * (8 + 9) + len(K) + len(L) + 20)
     assert reply(desk, command(1, b"MSET", K, b"v" * 10, L, b"v" * 10)) == OK
     assert reply(desk, command(2, b"MSET", K, b"v" * 10, L, b"v" * 11)).startswith(b"-ERR the update would")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.fuzz import line, packed, texts, wire
+from tests.fuzz import line, packed, ports, texts, wire
 from tests.fuzz.client_scene import ClientScene, check_client
 from tests.fuzz.coordinator_scene import CoordinatorScene, check_coordinator
 from tests.fuzz.scene import seeds
@@ -102,6 +102,21 @@ TARGETS = {
         Target(
             "course", line.check_course, line.course_seeds, ("service.course.take_request",), (b"\x7b\x03\x00\x15",)
         ),
+        Target(
+            "port",
+            ports.check_port,
+            ports.port_seeds,
+            ("line.port.LineConnection.dataReceived", "core.serving.Serving.clean"),
+            line.WORDS,
+        ),
+        Target(
+            "course_port",
+            ports.check_course_port,
+            line.course_seeds,
+            ("service.course.CourseConnection.dataReceived",),
+            (b"\x7b\x03\x00\x15",),
+        ),
+        Target("recorded", ports.check_recorded, line.replies_seeds, ("recording.lineclient._Line.dataReceived",)),
         Target("fill", packed.check_fill, packed.fill_seeds, ("core.transfer._store_records", "records.record_expiry")),
         Target(
             "history",

@@ -200,7 +200,7 @@ def test_a_key_expires_on_the_line_port_over_a_failover_of_its_shard() -> None:
         assert server is not None
         [line] = [child for child in server if isinstance(child, LinePort)]
         replies: list[bytes] = []
-        line.desk.shards.execute(Told(replies), slot_of(b"k"), [list(argv)], writes=argv[0] != b"GET", protocol=2)
+        line.desk.shards.execute(Told(replies), slot_of(b"k"), list(argv), writes=argv[0] != b"GET", protocol=2)
         assert timeline.run_while(lambda: not replies, 10)
         return replies[0]
 

@@ -18,21 +18,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twistedkv.commands.execution import execute
 from twistedkv.core.dedup import Lookup
-from twistedkv.core.entries import ROW_HEAD_BYTES
 from twistedkv.core.mailbox import Mailbox, Outbox
 from twistedkv.core.scan import scan_page
-from twistedkv.core.shardkeys import Changes, ShardKeys
+from twistedkv.core.shardkeys import ShardKeys
 from twistedkv.core.updates import Updates
 from twistedkv.errors import Status
-from twistedkv.limits import (
-    PARKED_REQUESTS_MAX,
-    REPLY_BYTES_MAX,
-    SEQUENCE_MAX,
-    UPDATE_BYTES_MAX,
-    WRITE_WINDOW,
-)
+from twistedkv.limits import PARKED_REQUESTS_MAX, SEQUENCE_MAX, WRITE_WINDOW
 from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, Incr, Put, Scan
 from twistedkv.messages.coordinator import ReplicaRole
 from twistedkv.records import (
@@ -283,18 +275,18 @@ class Serving:
         protocol, commands = request.protocol, request.commands
         parts: list[bytes] | None = None
         if request.mode is ExecuteMode.SINGLE:
-            reply = self._reply(commands[0], protocol)
+            reply = keys.execute(commands[0], protocol)
         elif request.mode is ExecuteMode.BATCH:
-            parts = [execute(keys, command, protocol) for command in commands]
+            parts = [keys.execute(command, protocol) for command in commands]
             reply = replies.array(parts)
         elif any(keys.version(watched.key) != watched.version for watched in request.watched):
             reply = replies.nil_array(protocol)
         else:
-            reply = replies.array([self._reply(command, protocol) for command in commands])
+            reply = replies.array([keys.execute(command, protocol) for command in commands])
         if keys.refused:
             self._refuse(mailbox, request_id, Status.INVALID_REQUEST, keys.refused)
             return
-        too_large = self._too_large(reply, keys.changes)
+        too_large = keys.too_large(reply)
         if too_large and parts is not None:
             self._refuse(mailbox, request_id, Status.INVALID_REQUEST, f"a batch of this size: {too_large.decode()}")
         elif too_large:
@@ -308,26 +300,6 @@ class Serving:
             if keys.changes:
                 seen = self.updates.several(keys.changes) & SEQUENCE_MAX
             self._answer_read(mailbox, request_id, seen, mailbox.executed(request_id, 0, reply, parts))
-
-    def _reply(self, command: list[bytes], protocol: int) -> bytes:
-        """Execute one command."""
-        reply = execute(self._keys, command, protocol)
-        if len(reply) > REPLY_BYTES_MAX:  # which no command that writes can have
-            text = f"ERR the reply would have {len(reply)} bytes, at most {REPLY_BYTES_MAX} are allowed: ask for less"
-            return replies.error(text)
-        return reply
-
-    def _too_large(self, reply: bytes, changes: Changes) -> bytes:
-        """The error to answer instead, if this is more than may be answered or stored at once."""
-        if len(reply) > REPLY_BYTES_MAX:
-            text = f"ERR the reply would have {len(reply)} bytes, at most {REPLY_BYTES_MAX} are allowed: ask for less"
-            return replies.error(text)
-        if changes:
-            size = len(reply) + sum(ROW_HEAD_BYTES + len(key) + len(record) for key, (_, record) in changes.items())
-            if size > UPDATE_BYTES_MAX:
-                text = f"ERR the update would have {size} bytes, at most {UPDATE_BYTES_MAX} are allowed: store less"
-                return replies.error(text)
-        return b""
 
     def _answer_write(self, mailbox: Mailbox, request_id: int, version: int, frame: Any) -> None:
         sequence = sequence_of(version)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from twistedkv.limits import SEQUENCE_MAX, SLOTS
+from twistedkv.commands.execution import execute
+from twistedkv.core.entries import ROW_HEAD_BYTES
+from twistedkv.limits import REPLY_BYTES_MAX, SEQUENCE_MAX, SLOTS, UPDATE_BYTES_MAX
 from twistedkv.records import (
     EXPIRES,
     RECORD_HEAD_BYTES,
@@ -20,6 +22,7 @@ from twistedkv.records import (
     record_value,
     record_version,
 )
+from twistedkv.resp import replies
 from twistedkv.slots import slot_of
 
 if TYPE_CHECKING:
@@ -90,6 +93,27 @@ class ShardKeys:
                 self.changes[key] = (slot, make_record(self._version, TOMBSTONE, b""))
                 return None
         return record
+
+    def execute(self, command: list[bytes], protocol: int) -> bytes:
+        """The reply to one command."""
+        reply = execute(self, command, protocol)
+        if len(reply) > REPLY_BYTES_MAX:  # which no command that writes can have
+            text = f"ERR the reply would have {len(reply)} bytes, at most {REPLY_BYTES_MAX} are allowed: ask for less"
+            return replies.error(text)
+        return reply
+
+    def too_large(self, reply: bytes) -> bytes:
+        """The error to answer instead, if this is more than may be answered or stored at once."""
+        if len(reply) > REPLY_BYTES_MAX:
+            text = f"ERR the reply would have {len(reply)} bytes, at most {REPLY_BYTES_MAX} are allowed: ask for less"
+            return replies.error(text)
+        changes = self.changes
+        if changes:
+            size = len(reply) + sum(ROW_HEAD_BYTES + len(key) + len(record) for key, (_, record) in changes.items())
+            if size > UPDATE_BYTES_MAX:
+                text = f"ERR the update would have {size} bytes, at most {UPDATE_BYTES_MAX} are allowed: store less"
+                return replies.error(text)
+        return b""
 
     def _own(self, slot: int) -> bool:
         """Whether a slot is of this shard. If not, the request is refused: the store may have others' keys, too."""

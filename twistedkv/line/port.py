@@ -135,8 +135,8 @@ class LineConnection(Protocol):
 
     def _read_or_not(self) -> None:
         conversation = self.conversation
-        if conversation is None:
-            return
+        if conversation is None or conversation.ending:
+            return  # what still comes is ignored
         if conversation.listening:
             self.transport.resumeProducing()  # type: ignore[union-attr]
         else:

@@ -1,0 +1,67 @@
+"""The table of targets (docs/performance.md): `python -m benchmarks [NAME ...]`, `make bench NAME=put`.
+
+Each row starts what it compares, on free ports of this machine, alternates measurements, and ends it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from benchmarks import clients, lines, machine, outages
+from benchmarks.comparing import Bound, Comparison
+from benchmarks.drawing import bars
+from benchmarks.frames import LoadError
+
+ROWS: dict[str, Callable[[int, float], list[Comparison | Bound]]] = {
+    "put": lines.put,
+    "get": lines.get,
+    "client": clients.rows,
+    "memory": lines.memory,
+    "outage": outages.rows,
+}
+
+
+def main() -> int:
+    """Print the table, and write it as JSON and as a plot if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"rows: {', '.join(ROWS)} (default: all)")
+    parser.add_argument("--runs", type=int, default=5, help="measurements of each, in turns [5]")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement [2]")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--svg", type=Path, help="write a plot of the ratios to this file")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in ROWS]
+    if unknown:
+        parser.error(f"there is no row {', '.join(unknown)}: choose of {', '.join(ROWS)}")
+    described = machine.describe()
+    print(", ".join(f"{value} cores" if name == "cores" else str(value) for name, value in described.items()))
+    print(f"{'':<44} {'twistedkv':>12} {'other':>12} {'':<6} ratio (least to most of a pair)")
+    table: list[Comparison | Bound] = []
+    failed = False
+    for name in options.names or ROWS:
+        try:
+            rows = ROWS[name](options.runs, options.seconds)
+        except LoadError as error:
+            print(f"{name}: not measured: {error}")
+            failed = True
+            continue
+        for row in rows:
+            print(row.as_text(), flush=True)
+        table += rows
+    if options.json:
+        options.json.write_text(
+            json.dumps({"machine": described, "rows": [attrs.asdict(row) for row in table]}, indent=1)
+        )
+    if options.svg:
+        options.svg.write_text(bars([row for row in table if isinstance(row, Comparison)]))
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
