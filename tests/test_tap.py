@@ -79,3 +79,11 @@ def test_the_help_names_every_option(capsys: pytest.CaptureFixture[str], parsed:
             parsed(command, "--help")
         text = capsys.readouterr().out
         assert all(f"--{knob.name}" in text for knob in knobs)
+
+
+def test_a_server_spares_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+    monkeypatch.setattr(tap.gc, "freeze", lambda: done.append("frozen"))
+    monkeypatch.setattr(tap.gc, "set_threshold", lambda *thresholds: done.append(thresholds))
+    tap.spare_the_collector()
+    assert done == ["frozen", tap.COLLECTOR_THRESHOLDS]

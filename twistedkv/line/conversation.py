@@ -29,8 +29,9 @@ from twistedkv.limits import (
     UNDER_WAY_FIRST,
     UNDER_WAY_MAX,
 )
-from twistedkv.line.failures import CROSS_SHARD, cross_shard, reply_of
+from twistedkv.line.failures import CROSS_SHARD, cross_shard
 from twistedkv.line.many import groups_of, scatter
+from twistedkv.line.reply import Reply
 from twistedkv.line.transaction import Transaction
 from twistedkv.records import RECORD_HEAD_BYTES
 from twistedkv.resp import replies
@@ -52,31 +53,6 @@ _TOGETHER = frozenset(
 """Commands whose effects and replies are no larger than what they say, nearly: they are executed together."""
 _FLOOR = 64
 """Bytes that a reply counts at least, of those that may be under way."""
-
-
-class Reply:
-    """The place of one reply among those of its conversation. A `Waiter`."""
-
-    __slots__ = ("_conversation", "argv", "data", "forwarded", "since")
-
-    def __init__(self, conversation: Conversation, argv: list[bytes], since: float) -> None:
-        self._conversation = conversation
-        self.argv = argv
-        self.since = since
-        self.data = b""
-        """Empty until it is there."""
-        self.forwarded = False
-        """Whether it has values in it, and comes from another server."""
-
-    def callback(self, result: bytes) -> None:
-        """The command was executed, or has failed in a way that its reply says."""
-        self.data = result
-        self._conversation.settled(self)
-
-    def errback(self, fail: Exception) -> None:
-        """It was not executed, or that is not known."""
-        self.data = reply_of(fail)
-        self._conversation.settled(self)
 
 
 class Conversation:
@@ -216,19 +192,22 @@ class Conversation:
         """Begin what may begin."""
         backlog = self._backlog
         left = COMMANDS_PER_TURN_MAX
+        under_way, shards, room = self._under_way, self.desk.shards, self._room()
         while backlog and not (self._held_up or self._blocked or self.ending):
-            if self._size > CLIENT_OUTPUT_BYTES_MAX or len(self._under_way) >= self._room():
+            if self._size > CLIENT_OUTPUT_BYTES_MAX or len(under_way) >= room:
                 break
             if self._forwarded >= FORWARDED_VALUES_MAX:
                 break  # goes on when replies have come, or have been taken
-            if self.desk.shards.full:
+            if shards.full:
                 self.desk.stalled[self] = None
                 break
             if not left:
                 self.desk.write_soon(self)  # and with it, goes on
                 break
             left -= 1
-            self._perform(backlog.popleft())
+            argv = backlog.popleft()
+            if not self._begun_shortly(argv):
+                self._perform(argv)
         if self._parser.failed and not backlog and not self.ending:
             self.answer(replies.error(self._parser.failed))
             self.ending = True
@@ -237,6 +216,35 @@ class Conversation:
 
     def _room(self) -> int:
         return min(UNDER_WAY_MAX, UNDER_WAY_FIRST + 2 * self._completed, 1 + CLIENT_OUTPUT_BYTES_MAX // self._largest)
+
+    def _begun_shortly(self, argv: list[bytes]) -> bool:
+        """Begin a SET or a GET without options, which most commands are, by a shorter way. Whether it was one."""
+        name, count = argv[0], len(argv)
+        if self.transaction is not None or self.desk.moved or not 2 <= count <= 3:
+            return False
+        key = argv[1]
+        if not 0 < len(key) <= KEY_BYTES_MAX:
+            return False
+        if count == 3:
+            if name not in (b"SET", b"set"):
+                return False
+            slot = slot_of(key)
+            reply = Reply(self, argv, self.heard_at)
+            self._under_way.append(reply)
+            self.written.add(slot)
+            self.last_command = b"set"
+            self.commands += 1
+            self.desk.shards.execute(reply, slot, argv, writes=True, protocol=self.protocol)
+            return True
+        if name not in (b"GET", b"get"):
+            return False
+        record = self.desk.shards.value(slot_of(key), key)
+        if record is None:
+            return False
+        self.last_command = b"get"
+        self.commands += 1
+        self.answer(replies.bulk(record[RECORD_HEAD_BYTES:]) if record else replies.nil(self.protocol))
+        return True
 
     def _perform(self, argv: list[bytes]) -> None:
         self.commands += 1
@@ -271,11 +279,6 @@ class Conversation:
         if first == command.last and 0 < len(argv[first]) <= KEY_BYTES_MAX:
             key = argv[first]
             slot = slot_of(key)
-            if command.name == b"get":
-                record = shards.value(slot, key)
-                if record is not None:
-                    self.answer(replies.bulk(record[RECORD_HEAD_BYTES:]) if record else replies.nil(self.protocol))
-                    return
             keys = [key]
         else:
             check_keys(command, argv)
@@ -336,17 +339,22 @@ class Conversation:
         """Whether everything before this reply has been given."""
         return bool(self._under_way) and self._under_way[0] is reply
 
-    def settled(self, reply: Reply) -> None:
-        """A reply is there."""
-        size = len(reply.data)
-        self._completed += 1
-        self._largest = max(size, self._largest - (self._largest >> 6), _FLOOR)
-        if reply.forwarded:
-            reply.forwarded = False
-            self._forwarded -= 1
-        if self.desk.now() - reply.since >= SLOW_SECONDS and reply.argv:
-            self.desk.took(self, reply)
-        if self._held_up is reply:
+    def settled(self, replies: list[Reply]) -> None:
+        """These replies are there."""
+        size = largest = 0
+        for reply in replies:
+            length = len(reply.data)
+            size += length
+            largest = max(largest, length)
+            if reply.forwarded:
+                reply.forwarded = False
+                self._forwarded -= 1
+        self._completed += len(replies)
+        self._largest = max(largest, self._largest - (self._largest >> 6), _FLOOR)
+        if self.desk.now() - replies[0].since >= SLOW_SECONDS:
+            for reply in replies:
+                self.desk.took(self, reply)
+        if self._held_up is replies[0]:
             self._held_up = None
             self.desk.write_soon(self)  # and with it, go on
         under_way = self._under_way
@@ -358,9 +366,10 @@ class Conversation:
             self._abort()
             return
         self._size += size
-        if under_way and under_way[0] is reply:
+        if under_way and under_way[0].data:
+            out = self._out
             while under_way and under_way[0].data:
-                self._out.append(under_way.popleft().data)
+                out.append(under_way.popleft().data)
             self.desk.write_soon(self)
 
     def reset(self) -> None:

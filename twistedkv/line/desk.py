@@ -10,12 +10,13 @@ import attrs
 
 from twistedkv.clustermap import ClusterMap, Server, ServerState
 from twistedkv.errors import CommandError
-from twistedkv.limits import LINE_CONNECTIONS_MAX, SLOTS
+from twistedkv.limits import LINE_CONNECTIONS_MAX, SLOTS, SLOW_SECONDS
 from twistedkv.line.shards import Shards
 
 if TYPE_CHECKING:
     from twistedkv.client.twisted import Client
-    from twistedkv.line.conversation import Conversation, Reply
+    from twistedkv.line.conversation import Conversation
+    from twistedkv.line.reply import Reply
     from twistedkv.service.server import ServerService
 
 SLOW_KEPT = 128
@@ -141,7 +142,9 @@ class Desk:
             self.server.reactor.callLater(0, self._flush_scheduled)
 
     def took(self, conversation: Conversation, reply: Reply) -> None:
-        """A command has been answered that took long."""
+        """A command has been answered; remember it if that took long, and somebody has to know."""
+        if not reply.argv or self.now() - reply.since < SLOW_SECONDS:
+            return
         microseconds = round((self.now() - reply.since) * 1e6)
         arguments = _shortened(reply.argv)
         seconds = self.wall() // 1000

@@ -25,6 +25,7 @@ from twistedkv.limits import (
     BATCH_COMMANDS_MAX,
     CLIENT_OUTPUT_BYTES_MAX,
 )
+from twistedkv.line.reply import Reply, Settling
 from twistedkv.messages.client import Execute, ExecuteMode, Watched
 from twistedkv.messages.coordinator import ReplicaRole
 from twistedkv.resp.answers import split
@@ -56,8 +57,19 @@ class _Batch:
         """What the shard has replied to each command."""
         if type(result) is not list:
             result = [result] if len(self.waiters) == 1 else _parts(result)  # type: ignore[list-item, arg-type]
+        told: dict[Settling, list[Reply]] = {}
         for waiter, reply in zip(self.waiters, result, strict=True):
-            waiter.callback(reply)
+            if type(waiter) is Reply:  # of one conversation all at once
+                waiter.data = reply
+                conversation = waiter.conversation
+                if conversation in told:
+                    told[conversation].append(waiter)
+                else:
+                    told[conversation] = [waiter]
+            else:
+                waiter.callback(reply)
+        for conversation, settled in told.items():
+            conversation.settled(settled)
 
     def errback(self, fail: Exception) -> None:
         """None of them has a reply."""
@@ -117,8 +129,8 @@ class Shards:
         self._waiting: dict[int, Operation] = {}
         """Executed here and not answered, in the order of their deadlines."""
         self._last_id = 0
-        self._batches: dict[int, _Batch] = {}
-        """By shard: what has come in this turn. Invariant: empty while nothing for the shard may be executed."""
+        self._batches: dict[Lane, _Batch] = {}
+        """What has come in this turn for each shard, and is to be executed at its end."""
         server.before_flush.append(self._send_batches)
 
     def lane(self, slot: int) -> Lane | None:
@@ -153,8 +165,8 @@ class Shards:
         if not table or size > BATCH_COMMAND_BYTES_MAX or len(command) > BATCH_COMMAND_ARGUMENTS_MAX:
             self.alone(waiter, slot, command, writes=writes, protocol=protocol)
             return
-        shard = table[slot].configuration.shard
-        batch = self._batches.get(shard)
+        lane = table[slot]
+        batch = self._batches.get(lane)
         if (
             batch is None
             or batch.protocol != protocol
@@ -165,7 +177,7 @@ class Shards:
                 self._send_batch(batch)
             elif not self._batches:
                 self._server.end_turn_soon()
-            batch = self._batches[shard] = _Batch(slot, protocol)
+            batch = self._batches[lane] = _Batch(slot, protocol)
         batch.size += size
         batch.commands.append(command)
         batch.waiters.append(waiter)
@@ -202,7 +214,7 @@ class Shards:
     ) -> None:
         """Send what is no part of a batch, after what came before it."""
         lane = self.lane(slot)
-        batch = None if lane is None else self._batches.pop(lane.configuration.shard, None)
+        batch = None if lane is None else self._batches.pop(lane, None)
         if batch is not None:
             self._send_batch(batch)
         self._send(waiter, slot, Execute(0, 0, 0, slot, protocol, mode, watched, commands), writes)
@@ -234,10 +246,9 @@ class Shards:
             return None
         lane = table[slot]
         core = self._server.core
-        shard = lane.configuration.shard
-        if core is None or lane.inflight or lane.queue or lane.state not in _STEADY or shard in self._batches:
+        if core is None or lane.inflight or lane.queue or lane.state not in _STEADY or lane in self._batches:
             return None
-        replica = core.replicas.get(shard)
+        replica = core.replicas.get(lane.configuration.shard)
         return None if replica is None else replica.serving.clean(slot, key)
 
     def _here(self, operation: Operation, lane: Lane) -> bool:

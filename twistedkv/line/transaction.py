@@ -14,12 +14,13 @@ from twistedkv.errors import CommandError
 from twistedkv.limits import COMMANDS_MAX, REQUEST_BYTES_MAX
 from twistedkv.line.failures import CROSS_SHARD, TRANSACTION_ABORTED, cross_shard
 from twistedkv.line.many import groups_of
+from twistedkv.line.reply import Reply
 from twistedkv.resp import replies
 from twistedkv.resp.answers import split
 from twistedkv.slots import slot_of
 
 if TYPE_CHECKING:
-    from twistedkv.line.conversation import Conversation, Reply
+    from twistedkv.line.conversation import Conversation
 
 _MANY_SHARDS = frozenset(
     (b"dbsize", b"keys", b"scan", b"randomkey", b"flushall", b"flushdb", b"verify", b"wait", b"debug|sleep")

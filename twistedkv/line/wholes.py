@@ -12,9 +12,10 @@ from twistedkv.commands.scanning import cursor_of
 from twistedkv.commands.table import check_keys, keys_of, lookup
 from twistedkv.errors import CommandError
 from twistedkv.limits import COMMANDS_MAX, SLOTS
-from twistedkv.line.conversation import Conversation, Reply
+from twistedkv.line.conversation import Conversation
 from twistedkv.line.failures import reply_of
 from twistedkv.line.many import Combine, Together, groups_of
+from twistedkv.line.reply import Reply
 from twistedkv.resp import replies
 from twistedkv.resp.answers import split
 from twistedkv.slots import slot_of
