@@ -165,3 +165,20 @@ def test_a_request_that_is_begun_is_partial() -> None:
     assert parser.partial
     parser.feed(b"\n")
     assert not parser.partial
+
+
+@given(
+    st.integers(2, 4),
+    st.lists(st.binary(max_size=5) | st.sampled_from([b"\r\n", b"$1", b"*3", b"a\r\nb"]), min_size=4, max_size=4),
+    st.lists(st.integers(0, 39), max_size=3),
+    st.lists(st.integers(0, 10_000), max_size=4),
+)
+def test_a_burst_of_like_commands_with_some_that_are_not(
+    count: int, odd: list[bytes], places: list[int], cuts: list[int]
+) -> None:
+    commands = [[b"CMD", *(b"%d" % number for _ in range(count - 1))] for number in range(40)]
+    for place in places:
+        commands[place] = [b"CMD", *odd[: place % 4]]
+    data = b"".join(map(array, commands))
+    assert fed(data) == (commands, "")
+    assert fed(*in_pieces(data, cuts)) == (commands, "")

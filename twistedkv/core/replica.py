@@ -325,7 +325,8 @@ class Replica:
                 self.store.put(slot, key, record)
             elif not self.store.put_newer(slot, key, record):
                 continue
-            self.stored(slot, key, record)
+            if record[8] or self.expiries:
+                self.stored(slot, key, record)
 
     def _refuse(self, refusal: Refusal) -> RefusedSection:
         return RefusedSection(self.shard, refusal, self.epoch, self.sequence)

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from twistedkv.commands.execution import execute
 from twistedkv.core.entries import ROW_HEAD_BYTES
-from twistedkv.limits import REPLY_BYTES_MAX, SEQUENCE_MAX, SLOTS, UPDATE_BYTES_MAX
+from twistedkv.limits import KEY_BYTES_MAX, REPLY_BYTES_MAX, SEQUENCE_MAX, SLOTS, UPDATE_BYTES_MAX, VALUE_BYTES_MAX
 from twistedkv.records import (
     EXPIRES,
     RECORD_HEAD_BYTES,
@@ -28,6 +28,7 @@ from twistedkv.slots import slot_of
 if TYPE_CHECKING:
     from twistedkv.core.replica import Replica
 
+_SET = (b"SET", b"set")
 _PLACE_BITS = 32
 _SLOT_PARTS_MAX = 64
 """Listing a slot costs the same for a small part of it as for all, so it is listed in no more parts than this."""
@@ -96,6 +97,11 @@ class ShardKeys:
 
     def execute(self, command: list[bytes], protocol: int) -> bytes:
         """The reply to one command."""
+        if len(command) == 3 and command[0] in _SET:  # which most are, so they go a shorter way to the same end
+            key, value = command[1], command[2]
+            if 0 < len(key) <= KEY_BYTES_MAX and len(value) <= VALUE_BYTES_MAX:
+                self._change(key, self._head + value)
+                return replies.OK
         reply = execute(self, command, protocol)
         if len(reply) > REPLY_BYTES_MAX:  # which no command that writes can have
             text = f"ERR the reply would have {len(reply)} bytes, at most {REPLY_BYTES_MAX} are allowed: ask for less"
