@@ -53,7 +53,8 @@ tools: ## install what some tests need of the system, where it is missing (Debia
 	@missing=""; command -v nft >/dev/null || [ -x /usr/sbin/nft ] || missing="$$missing nftables"; \
 	    command -v ip >/dev/null || [ -x /sbin/ip ] || missing="$$missing iproute2"; \
 	    command -v redis-cli >/dev/null || missing="$$missing redis-tools"; \
-	    [ -z "$$missing" ] || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
+	    command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	    [ -z "$$missing" ] || { apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
 
 mutants: $(READY) ## take out one rule of the protocol at a time: the tests must notice (make mutants ARGS="--search 300")
 	@$(BIN)/python -m tests.mutants $(ARGS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.line.scene import Scene
@@ -61,6 +63,25 @@ def test_too_few_copies(scene: Scene) -> None:
     scene.pass_seconds(2.0)
     assert talker.ask("SET", key, "w") == "-NOREPLICAS Not enough good replicas to write."
     assert talker.ask("GET", key) == b"v"
+
+
+@pytest.mark.parametrize("words", [("SET", "v"), ("APPEND", "v")], ids=["in a batch", "alone"])
+def test_a_server_whose_store_fails_ends_before_it_answers(words: tuple[str, str], logged_errors: Any) -> None:
+    """From wherever the command came to be executed (I15)."""
+    scene = Scene()
+    talker = scene.connect(1)
+    key = scene.key_of(1)
+    assert talker.ask("SET", key, "old") == "OK"
+    scene.cluster.storage_faults = lambda server_id: server_id == 1
+    talker.request(words[0], key, words[1])
+    scene.until(lambda: not talker.open)
+    assert not scene.cluster.server_process(1).alive
+    assert not talker.answers
+    scene.cluster.storage_faults = lambda server_id: False
+    scene.until(lambda: scene.primary_of(key) != 1)
+    assert scene.connect(2).ask("GET", key) == b"old"
+    assert "its store has failed" in logged_errors.describe()
+    logged_errors.events.clear()
 
 
 @pytest.mark.parametrize(

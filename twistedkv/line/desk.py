@@ -12,6 +12,7 @@ from twistedkv.clustermap import ClusterMap, Server, ServerState
 from twistedkv.errors import CommandError
 from twistedkv.limits import LINE_CONNECTIONS_MAX, SLOTS, SLOW_SECONDS
 from twistedkv.line.shards import Shards
+from twistedkv.net.failstop import STORAGE_ERRORS
 
 if TYPE_CHECKING:
     from twistedkv.client.twisted import Client
@@ -135,6 +136,8 @@ class Desk:
                 if not conversation.gone:
                     conversation.proceed()
             self.resume()
+        except STORAGE_ERRORS as error:
+            self.server.storage_failed(error)
         finally:
             self._flushing = False
         if self._dirty and not self._scheduled:

@@ -28,11 +28,13 @@ from twistedkv.limits import (
 from twistedkv.line.reply import Reply, Settling
 from twistedkv.messages.client import Execute, ExecuteMode, Watched
 from twistedkv.messages.coordinator import ReplicaRole
+from twistedkv.net.failstop import fail_stop
 from twistedkv.resp.answers import split
 from twistedkv.wire.client import EXECUTE
 
 if TYPE_CHECKING:
     from twistedkv.client.rim import Rim
+    from twistedkv.core.replica import Replica
     from twistedkv.service.server import ServerService
 
 _SUCCESS = int(Status.SUCCESS)
@@ -271,9 +273,13 @@ class Shards:
         operation.lane = lane
         self._last_id += 1
         self._waiting[self._last_id] = operation
-        replica.serving.request(self._box, self._last_id, 0, message, operation.slot)
+        self._request(replica, message, operation.slot)
         self._server.end_turn_soon()
         return True
+
+    @fail_stop
+    def _request(self, replica: Replica, message: Execute, slot: int) -> None:
+        replica.serving.request(self._box, self._last_id, 0, message, slot)
 
     def _flush(self) -> None:
         """The turn has ended: tell everybody what came of it."""
