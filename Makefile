@@ -2,8 +2,14 @@
 
 PYTHON ?= python3
 VENV := .venv
+COMPILED ?=
+ifdef COMPILED
+BIN := .compiled/bin
+READY := .compiled/ready
+else
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+endif
 BASE_DIR ?= .cluster
 ARGS ?=
 SEEDS ?= 100
@@ -11,7 +17,7 @@ JOBS ?= 2
 SECONDS_EACH ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint format bench matrix faults acceptance clients simulate tools mutants torture fuzz clean help
+.PHONY: compiled run test lint format bench matrix faults acceptance clients simulate tools mutants torture fuzz clean help
 
 run: $(READY) ## start a local cluster in the foreground (more options: make run ARGS="--servers 5 --copies 3")
 	@exec $(BIN)/twistd -n --pidfile= twistedkv cluster --base-dir $(BASE_DIR) $(ARGS)
@@ -49,6 +55,8 @@ clients: $(READY) .clients/ready ## clients of Redis, unmodified, on real cluste
 	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-tools >/dev/null; }
 	@$(BIN)/python -m tests.clients $(ARGS)
 
+compiled: .compiled/ready ## compile the hot modules with mypyc, beside .venv (make run COMPILED=1, make bench COMPILED=1)
+
 tools: ## install what some tests need of the system, where it is missing (Debian, as root)
 	@missing=""; command -v nft >/dev/null || [ -x /usr/sbin/nft ] || missing="$$missing nftables"; \
 	    command -v ip >/dev/null || [ -x /sbin/ip ] || missing="$$missing iproute2"; \
@@ -71,7 +79,7 @@ fuzz: $(READY) ## look for bytes that a decoder cannot take, for a minute each (
 	@$(BIN)/python -m tests.fuzz.target --seconds $(SECONDS_EACH) $(ARGS)
 
 clean: ## remove what can be made again (the virtual environment too, the data in .cluster not)
-	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz .clients
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz .clients .compiled
 	@rm -f twisted/plugins/dropin.cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -98,4 +106,15 @@ $(READY): pyproject.toml setup.cfg
 	@mkdir -p .clients
 	@cp $< .clients/package.json
 	@npm install --prefix .clients --no-audit --no-fund --no-package-lock --loglevel=error </dev/null >/dev/null
+	@touch $@
+
+# The same with the hot modules compiled (setup.py): installed and not linked, so made anew when a source has changed.
+.compiled/ready: pyproject.toml setup.py $(shell find twistedkv -name '*.py')
+	@echo "Compiling into .compiled (about two minutes)"
+	@"$(PYTHON)" -m venv .compiled
+	@.compiled/bin/python -m pip install -qq --disable-pip-version-check --no-input \
+	    'setuptools>=77' wheel 'mypy>=1.11' 'mypy-zope>=1.0.5' twisted attrs click rich prompt_toolkit hiredis redis </dev/null
+	@TWISTEDKV_COMPILE=1 .compiled/bin/python -m pip install -qq --disable-pip-version-check --no-input \
+	    --no-build-isolation --no-deps --force-reinstall . </dev/null
+	@rm -rf build
 	@touch $@

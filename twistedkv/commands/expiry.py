@@ -75,14 +75,14 @@ def _asking(unit: int, relative: bool) -> Run:
     return run
 
 
-expire = _setting("expire", 1000, relative=True)
-pexpire = _setting("pexpire", 1, relative=True)
-expireat = _setting("expireat", 1000, relative=False)
-pexpireat = _setting("pexpireat", 1, relative=False)
-ttl = _asking(1000, relative=True)
-pttl = _asking(1, relative=True)
-expiretime = _asking(1000, relative=False)
-pexpiretime = _asking(1, relative=False)
+expire: Run = _setting("expire", 1000, relative=True)
+pexpire: Run = _setting("pexpire", 1, relative=True)
+expireat: Run = _setting("expireat", 1000, relative=False)
+pexpireat: Run = _setting("pexpireat", 1, relative=False)
+ttl: Run = _asking(1000, relative=True)
+pttl: Run = _asking(1, relative=True)
+expiretime: Run = _asking(1000, relative=False)
+pexpiretime: Run = _asking(1, relative=False)
 
 
 def persist(keyspace: Keyspace, argv: list[bytes], protocol: int) -> bytes:
