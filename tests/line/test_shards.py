@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -107,3 +108,24 @@ def test_what_was_executed_in_part() -> None:
     assert in_part(b"mset", [down, unknown], 1, 3, writes=True).startswith(b"-UNKNOWN y (of the 3 shards")
     assert in_part(b"mget", [down], 1, 2, writes=False).startswith(b"-CLUSTERDOWN x (")
     assert "{tag}" in cross_shard(b"rename")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_read_never_sees_what_its_own_client_has_written_after_it(seed: int) -> None:
+    """What was on its way to a primary that dies is sent again: a read is read again then, when a write behind it may
+    have been executed already."""
+    scene = Scene(seed)
+    talker, chance = scene.connect(1), Random(seed)
+    key = scene.key_of(2)
+    assert talker.ask("SET", key, "0") == "OK"
+    expected: list[object] = []
+    for number in range(1, 40):
+        talker.request("GET", key)
+        scene.pass_seconds(chance.choice((0.0, 0.0001, 0.0003)))
+        talker.request("SET", key, number)
+        scene.pass_seconds(chance.choice((0.0, 0.0001, 0.0003)))
+        expected += [str(number - 1).encode(), "OK"]
+        if number == 20:
+            scene.cluster.server_process(2).kill()
+    assert talker.wait(len(expected)) == expected
+    scene.end()

@@ -5,11 +5,14 @@ that was begun here and could not be finished, because this server has lost the 
 the number that it has, and is executed once.
 
 Order: what goes to one shard is executed in the order in which it came. A command is executed here only when nothing
-is on its way, or waits to be sent, to the same shard.
+is on its way, or waits to be sent, to the same shard. And when a primary dies, what was on its way to it is sent again:
+writes give what they gave, but reads are read again, and would see what a write after them has left. So a write is sent
+only when the reads before it have been answered, unless they are in one batch, which has one number.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -86,6 +89,25 @@ def _parts(reply: bytes) -> list[bytes]:
     return [body[begin:end] for begin, end in pairwise([0, *ends])]
 
 
+class _Read:
+    """Waits for a read that another server executes. A `Waiter`."""
+
+    __slots__ = ("_lane", "_shards", "_waiter")
+
+    def __init__(self, shards: Shards, lane: Lane, waiter: Waiter) -> None:
+        self._shards = shards
+        self._lane = lane
+        self._waiter = waiter
+
+    def callback(self, result: Any) -> None:
+        self._waiter.callback(result)
+        self._shards.read_ended(self._lane)
+
+    def errback(self, fail: Exception) -> None:
+        self._waiter.errback(fail)
+        self._shards.read_ended(self._lane)
+
+
 class _LocalBox(Mailbox):
     """Results of what is executed here, by the number under which its operation waits.
 
@@ -133,6 +155,10 @@ class Shards:
         self._last_id = 0
         self._batches: dict[Lane, _Batch] = {}
         """What has come in this turn for each shard, and is to be executed at its end."""
+        self._reads: dict[Lane, int] = {}
+        """Reads on their way to another server, of each shard that has any."""
+        self._behind: dict[Lane, deque[Operation]] = {}
+        """What waits for them, and for what waits: the first is a write. Invariant: only of shards in `_reads`."""
         server.before_flush.append(self._send_batches)
 
     def lane(self, slot: int) -> Lane | None:
@@ -237,8 +263,39 @@ class Shards:
         deadline = client.seconds() + client.deadline
         operation = Operation(EXECUTE, b"", slot, deadline, waiter, message, WRITES if writes else 0)
         lane = self.lane(slot)
-        if lane is None or lane.inflight or lane.queue or lane.state not in _STEADY or not self._here(operation, lane):
-            client.begin(operation)
+        if lane is not None and lane in self._behind:
+            self._behind[lane].append(operation)
+        else:
+            self._go(operation, lane)
+
+    def _go(self, operation: Operation, lane: Lane | None) -> None:
+        """Execute it here, or send it to where it is executed: a write only when no read is on its way before it."""
+        if lane is None:
+            self._client.begin(operation)
+            return
+        steady = not lane.inflight and not lane.queue and lane.state in _STEADY
+        if steady and self._here(operation, lane):
+            return
+        if not operation.argument:
+            self._reads[lane] = self._reads.get(lane, 0) + 1
+            operation.waiter = _Read(self, lane, operation.waiter)  # type: ignore[arg-type]
+        elif lane in self._reads:
+            self._behind[lane] = deque([operation])
+            return
+        self._client.begin(operation)
+
+    def read_ended(self, lane: Lane) -> None:
+        """A read that another server executed has been answered, or never will be."""
+        self._reads[lane] -= 1
+        if self._reads[lane]:
+            return
+        del self._reads[lane]
+        waiting = self._behind.pop(lane, None)
+        while waiting:
+            if lane in self._behind:
+                self._behind[lane].extend(waiting)
+                return
+            self._go(waiting.popleft(), lane)
 
     def value(self, slot: int, key: bytes) -> bytes | None:
         """The record of a key (empty: there is none) that may be told at once: this server is its primary, the newest
