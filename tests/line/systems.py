@@ -57,6 +57,7 @@ class Systems:
         chosen = [port for index, port in enumerate(ports) if index != victim]
         clients = Round(random, chosen, self.redis_port)
         if kill:
+            self.cluster.healed()  # two failures at a time are more than two copies survive
             pid = self.cluster.pids()[victim + 1]
             clients.within_segment[random.randrange(1, segments)] = lambda: os.kill(pid, signal.SIGKILL)
             self.killed += 1
