@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib import import_module
 from typing import Any
 
 from benchmarks.cluster import local_cluster
@@ -25,11 +26,10 @@ VALUE = b"v" * 100
 def rows(runs: int, seconds: float) -> list[Comparison | Bound]:
     """PUT and GET, singly and in batches of a thousand."""
     try:
-        import hiredis
-        import redis as redis_py
+        import_module("hiredis")
+        redis_py: Any = import_module("redis")
     except ImportError:
         raise LoadError("redis-py with hiredis is not installed: pip install redis hiredis") from None
-    assert hiredis
     with ExitStack() as stack:
         host, port = stack.enter_context(local_cluster(SHAPE))
         client = stack.enter_context(Client(f"{host}:{port}"))
