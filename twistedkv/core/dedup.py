@@ -3,10 +3,10 @@
 Goal: a write that is sent again, after a lost connection or over a failover, gets the result of its first execution and
 is not executed a second time.
 
-Each client numbers its writes; a shard keeps, for each client, the results from the client's oldest unfinished number
-on (the client says which that is in every write, and will never ask for one below it). The table is part of the
-replicated state: each log entry carries client, number and `oldest`, so every member has the same table at the same
-place of the log, and learners get it streamed.
+Each client numbers its writes to a shard; the shard keeps, for each client, the results from the client's oldest
+unfinished number on (the client says which that is in every write, and will never ask for one below it). The table is
+part of the replicated state: each log entry carries client, number and `oldest`, so every member has the same table at
+the same place of the log, and learners get it streamed.
 
 Two bounds keep it small. A client has at most WRITE_WINDOW numbers between its oldest and its newest unfinished write.
 A shard remembers SESSIONS_MAX clients; past that it forgets those whose last write lies furthest back *in the log*: by

@@ -23,7 +23,7 @@ class Get:
 class Put:
     """Store a value. `number`, `oldest` and `since` are as in `Write` of docs/protocol.md and in each write below:
 
-    number  the client's number of this write; unique per client id, from 1
+    number  the client's number of this write; unique for a client id and a shard, from 1
     oldest  the lowest number of this client that is not finished; the servers forget the results below it
     since   newest version of the shard that the client had seen before it first sent this write (0: none)
     """

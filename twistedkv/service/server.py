@@ -11,7 +11,6 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -28,6 +27,7 @@ from twistedkv.net.peer import PeerReceiver
 from twistedkv.net.streaming import FillReceiver
 from twistedkv.service.config import ServerOptions
 from twistedkv.service.links import Links
+from twistedkv.service.listening import listen
 from twistedkv.service.registration import Registration
 from twistedkv.storage.interface import Store
 from twistedkv.storage.memory import MemoryStore
@@ -119,11 +119,7 @@ class ServerService(MultiService):
 
     def startService(self) -> None:
         options = self.options
-        try:
-            self._listening = self.reactor.listenTCP(options.port, self._acceptor, interface=options.host)
-        except CannotListenError as error:
-            where = f"{options.host}:{options.port}"
-            raise SystemExit(f"twistedkv: cannot listen on {where}: {error}: choose another --port") from None
+        self._listening = listen(self.reactor, options.host, options.port, "port", self._acceptor)
         self.port = self._listening.getHost().port  # type: ignore[union-attr]
         log.info(
             "server {server} listens on {host}:{port}", server=self.server_id, host=self.options.host, port=self.port
