@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.fuzz.wire import without_numbers
+from tests.support.strategies import of_layout
 from twistedkv.errors import ProtocolError
 from twistedkv.limits import JSON_BYTES_MAX
-from twistedkv.messages.coordinator import AdminRequest
+from twistedkv.messages.coordinator import AdminRequest, Heartbeat, ReplicaRole, ShardReport
 from twistedkv.wire import client, peer
-from twistedkv.wire.coordinator import FAMILY
+from twistedkv.wire.coordinator import FAMILY, HEARTBEAT, HeartbeatDecoder
 
 
 def test_shared_messages_have_one_number_and_one_form() -> None:
@@ -25,6 +30,36 @@ def test_the_numbers_of_the_families_are_apart() -> None:
     numbers = [set(client.FAMILY.layouts), set(peer.FAMILY.layouts), set(FAMILY.layouts) - shared]
     assert len(set.union(*numbers)) == sum(map(len, numbers))
     assert not set.union(*numbers) & {0x01, 0x02}  # HELLO and HELLO_REPLY
+
+
+@given(st.lists(of_layout(FAMILY.layouts[HEARTBEAT]), min_size=1, max_size=3), st.data())
+def test_each_of_many_heartbeats_is_what_its_table_says(shapes: list[Heartbeat], data: st.DataObject) -> None:
+    """But for the numbers of updates, which are those of one of the heartbeats before it, and not long before."""
+    decoder, layout = HeartbeatDecoder(), FAMILY.layouts[HEARTBEAT]
+    numbers: list[list[tuple[int, int]]] = []
+    for beat in range(1, 15):
+        shape = data.draw(st.sampled_from(shapes))
+        reports = [attrs.evolve(each, last=each.last ^ beat, commit=beat) for each in shape.reports]
+        sent = attrs.evolve(shape, beat=beat, server_id=3, reports=reports)
+        body = layout.encode(sent)
+        found = decoder.decode(body)
+        assert without_numbers(found) == without_numbers(sent)
+        numbers.append([(each.last, each.commit) for each in reports])
+        assert [(each.last, each.commit) for each in found.reports] in numbers[-HeartbeatDecoder.NUMBERS_BEATS :]
+        for wrong in (body[:-1], body + b"\0", body[:40]):
+            with pytest.raises(ProtocolError):
+                decoder.decode(wrong)
+
+
+def test_a_heartbeat_that_says_the_same_has_the_list_of_the_one_before() -> None:
+    decoder, layout = HeartbeatDecoder(), FAMILY.layouts[HEARTBEAT]
+    report = ShardReport(3, 7, ReplicaRole.SECONDARY, 40, 40)
+    lists = []
+    for beat, role in enumerate([ReplicaRole.SECONDARY] * 3 + [ReplicaRole.SEALED] * 2):
+        sent = Heartbeat(1, bytes(16), beat, 7, 8, 9, [attrs.evolve(report, role=role)], [])
+        lists.append(decoder.decode(layout.encode(sent)).reports)
+    assert lists[0] is lists[1] is lists[2] is not lists[3] is lists[4]
+    assert [each[0].role for each in lists] == [ReplicaRole.SECONDARY] * 3 + [ReplicaRole.SEALED] * 2
 
 
 def test_json_is_bounded() -> None:

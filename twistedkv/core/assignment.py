@@ -125,8 +125,10 @@ def rebalance(state: CoordinatorState, now: float) -> None:
     """Give a server that has less than its share some copies; only while everything else is well."""
     if not state.shards or state.seals or state.switches:
         return
+    if not all(whole(state.shards[shard], state.live, role_too=False) for shard in state.restless):
+        return
     ready = sorted(server_id for server_id in state.servers if state.ready_for_copies(server_id))
-    if not ready or not all(whole(c, state.live, role_too=False) for c in state.shards.values()):
+    if not ready:
         return
     preferred = {c.shard: c.preferred for c in state.shards.values()}
     if not set(ready).issuperset(server_id for names in preferred.values() for server_id in names):

@@ -59,6 +59,15 @@ class CoordinatorState:
         """The epoch since which the primary is primary, as far as this coordinator knows."""
         self.settled: set[int] = set()
         """Shards whose primary has served since then: it has waited out every older lease."""
+        self.restless: set[int] = set(self.shards)
+        """Shards that each tick has to look at. Invariant: of every other one, `recovery.at_rest` was true when it was
+        looked at last, and nothing that its rules depend on has changed since."""
+        self.changes = 0
+        """How often a server, a shard or a connection has changed."""
+        self.swept = 0
+        """Ticks, for the sweep over all shards."""
+        self.placed_at = -1
+        """The value of `changes` at which the placement was looked at last, with nothing to do. -1: never."""
         self.stuck_since: dict[int, float] = {}
         self.fill_seen: dict[int, float] = {}
         self.fill_patience: dict[int, Patience] = {}
@@ -169,6 +178,7 @@ class CoordinatorState:
         change.shards[shard] = configuration
         self._map_changed()
         self.shards[shard] = configuration
+        self.disturb(shard)
         self.promised[shard] = change.promised[shard] = configuration.epoch
         if old is None or old.primary != configuration.primary:
             self.primary_since[shard] = configuration.epoch
@@ -184,6 +194,24 @@ class CoordinatorState:
             self.servers[server.server_id] = server
             self.step.change.servers[server.server_id] = server
             self._map_changed()
+            self.disturb_all()
+
+    def set_connected(self, server_id: int, connected: bool) -> None:
+        """Messages reach the server from now on, or do not."""
+        view = self.view(server_id)
+        if view.connected is not connected:
+            view.connected = connected
+            self.disturb_all()
+
+    def disturb(self, shard: int) -> None:
+        """Something has changed for a shard: the next tick has to look at it."""
+        self.changes += 1
+        self.restless.add(shard)
+
+    def disturb_all(self) -> None:
+        """Something has changed that any shard may depend on."""
+        self.changes += 1
+        self.restless.update(self.shards)
 
     def _map_changed(self) -> None:
         if self.step.change.version is None:
@@ -200,6 +228,8 @@ class CoordinatorState:
             self.detector.forget(server_id)
         self.servers.clear()
         self.shards.clear()
+        self.restless.clear()
+        self.changes += 1
         self.promised.clear()
         self.settled.clear()
         change = self.step.change
@@ -216,6 +246,8 @@ class CoordinatorState:
     def end_switch(self, shard: int, error: str) -> None:
         """A switch is over."""
         switch = self.switches.pop(shard, None)
+        if switch is not None:
+            self.disturb(shard)
         if switch is not None and switch.operation is not None:
             self.end_operation(switch.operation, error)
 

@@ -53,7 +53,11 @@ class FailureDetector:
 
     def heard(self, server_id: int, now: float) -> None:
         """A message came from the server: it lives. Begins to watch it if it was not watched."""
-        self._watched[server_id] = _Watched(now)
+        watched = self._watched.get(server_id)
+        if watched is None:
+            self._watched[server_id] = _Watched(now)
+        else:
+            watched.heard, watched.lost = now, None
 
     def connection_lost(self, server_id: int, now: float) -> None:
         """Its connection broke. Has no effect on a server that is not watched."""

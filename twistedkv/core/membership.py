@@ -23,6 +23,8 @@ from twistedkv.messages.coordinator import Started
 LEAVING_SECONDS = 4.0
 """A server that wants to leave is let go after so long, whatever it still holds."""
 RETIRED_KEPT = 32
+SWEEP_TICKS = 400
+"""Every shard is looked at once in so many ticks, whatever is known of it: 20 s at the default heartbeat."""
 
 
 @attrs.frozen
@@ -53,10 +55,11 @@ def register(state: CoordinatorState, started: Started, now: float) -> Admission
         view.retired = [*view.retired, known.store_id][-RETIRED_KEPT:]
         if known.state is not ServerState.FAILED:
             server_failed(state, server_id, "another process registered with its id", now, gone=False)
-    view.connected = True
+    state.set_connected(server_id, True)
     view.standby = started.standby
     view.leaving_answered = False
     view.reports = {report.shard: report for report in started.reports}
+    view.told = None
     state.detector.heard(server_id, now)
     state.set_server(
         Server(
@@ -198,6 +201,7 @@ def _mark_failed(state: CoordinatorState, server: Server, reason: str, now: floa
     view = state.view(server_id)
     view.failed_at = now
     view.reports = {}
+    view.told = None
     state.successors.pop(server_id, None)
     kind = "server.left" if server.state is ServerState.LEAVING else "server.failed"
     state.event(kind, f"server {server_id}, pid {server.pid}: {reason}", now, server=server_id)
@@ -284,15 +288,37 @@ def review_all(state: CoordinatorState, now: float) -> None:
     review_servers(state, now)
 
 
+def review_restless(state: CoordinatorState, now: float) -> None:
+    """Every rule, for the shards that are not at rest, and for some of the others: each has its turn in SWEEP_TICKS.
+
+    That one is not needed. It is for what this program may have overlooked: nothing stays wrong for long.
+    """
+    count = len(state.shards)
+    state.swept += 1
+    first, last = (turn * count // SWEEP_TICKS for turn in (state.swept % SWEEP_TICKS, state.swept % SWEEP_TICKS + 1))
+    swept = [shard for shard in range(first, last) if shard in state.shards]
+    for shard in sorted(state.restless.union(swept)):
+        review_shard(state, shard, now)
+    review_servers(state, now)
+
+
 def review_servers(state: CoordinatorState, now: float) -> None:
     """Replace, move, and see how far the operations have come."""
     for server in list(state.servers.values()):
         if server.state is ServerState.LEAVING:
             _review_leaving(state, server, now)
+    if state.restless or state.placed_at != state.changes:
+        _review_placement(state, now)
+    review_operations(state, now)
+
+
+def _review_placement(state: CoordinatorState, now: float) -> None:
+    """Replace and move. With all shards at rest, what follows depends on nothing but what `changes` counts."""
     wanted = {server_id for c in state.shards.values() for server_id in c.preferred}
     for server_id in sorted(wanted):
-        server = state.servers.get(server_id)  # type: ignore[assignment]
+        server = state.servers.get(server_id)
         if server is None or server.state in (ServerState.FAILED, ServerState.LEAVING):
             replace(state, server_id, now)
     rebalance(state, now)
-    review_operations(state, now)
+    if not state.restless:
+        state.placed_at = state.changes

@@ -87,12 +87,18 @@ class Planner:
         view = state.view(server_id)
         view.keys, view.bytes_stored = beat.keys, beat.bytes_stored
         before = view.reports
+        if beat.reports is view.told and not (state.restless and state.restless.intersection(before)):
+            return  # nothing but the numbers of updates has changed, and they are in `before` already
+        view.told = beat.reports
         view.reports = {report.shard: report for report in beat.reports}
         membership.settle_reports(state, server_id, now)
         for shard, report in view.reports.items():
             old = before.get(shard)
             if shard in state.shards and (old is None or (old.epoch, old.role) != (report.epoch, report.role)):
                 recovery.review_shard(state, shard, now)
+        for shard in before.keys() - view.reports.keys():
+            if shard in state.shards:
+                state.disturb(shard)
         for fill in beat.fills:
             state.fill_seen[fill.shard] = now
         if beat.fills:
@@ -106,7 +112,7 @@ class Planner:
         state = self._begin(now)
         server = state.servers.get(server_id)
         if server is not None:
-            state.view(server_id).connected = False
+            state.set_connected(server_id, False)
             if server.state is ServerState.LEAVING:
                 membership.server_failed(state, server_id, "it has left", now, gone=False)
                 membership.review_servers(state, now)
@@ -119,7 +125,7 @@ class Planner:
         state = self._begin(now)
         server = state.servers.get(server_id)
         if server is not None and server.pid == pid:
-            state.view(server_id).connected = False
+            state.set_connected(server_id, False)
             membership.server_failed(state, server_id, reason, now, gone=True)
             membership.review_servers(state, now)
         return state.take_step()
@@ -137,7 +143,7 @@ class Planner:
         silences = {silence.server_id: silence.reason for silence in state.detector.tick(now)}
         if silences:
             membership.servers_failed(state, silences, now, gone=False)
-        membership.review_all(state, now)
+        membership.review_restless(state, now)
         return state.take_step()
 
     # Operators.

@@ -22,6 +22,7 @@ from twistedkv.clustermap import Configuration, Member
 from twistedkv.core.configurations import drop
 from twistedkv.core.coordinator import CoordinatorState
 from twistedkv.core.failover import begin_seal, failover_reason, review_seal
+from twistedkv.core.operations import whole
 from twistedkv.core.repair import REMOVAL_BEATS, improve, watch_fill, watch_switch
 
 
@@ -34,7 +35,25 @@ def review_shard(state: CoordinatorState, shard: int, now: float) -> None:
         else:
             _review_configuration(state, before, now)
         if state.shards[shard] is before or shard in state.seals:
-            return
+            break
+    if at_rest(state, state.shards[shard]):
+        state.restless.discard(shard)
+    else:
+        state.restless.add(shard)
+
+
+def at_rest(state: CoordinatorState, configuration: Configuration) -> bool:
+    """Whether all is as it should be, and time alone changes nothing: no rule fits until something else happens."""
+    shard = configuration.shard
+    return (
+        shard in state.settled
+        and shard not in state.seals
+        and shard not in state.switches
+        and shard not in state.stuck_since
+        and len(configuration.members) == len(configuration.preferred)
+        and whole(configuration, state.live)
+        and all(state.ready_for_copies(server_id) for server_id in configuration.preferred)
+    )
 
 
 def _review_configuration(state: CoordinatorState, configuration: Configuration, now: float) -> None:

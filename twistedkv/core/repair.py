@@ -178,6 +178,7 @@ def start_switch(
     shard = configuration.shard
     primary = configuration.primary.server_id
     state.switches[shard] = Switch(configuration.epoch, target, now, operation)
+    state.disturb(shard)
     state.send(primary, SwitchPrimary(shard, configuration.epoch, target))
     state.event(
         "switch.started",

@@ -104,6 +104,8 @@ class View:
     keys: int = 0
     bytes_stored: int = 0
     reports: dict[int, ShardReport] = attrs.Factory(dict)
+    told: list[ShardReport] | None = None
+    """The list of which `reports` was made, if it came with a heartbeat: see `wire.coordinator.HeartbeatDecoder`."""
     retired: list[bytes] = attrs.Factory(list)
     """Store ids of processes that others have replaced under this server id."""
     failed_at: float = 0.0

@@ -12,13 +12,22 @@ from twistedkv.clustermap import ClusterMap
 from twistedkv.errors import ProtocolError, Status
 from twistedkv.limits import EPOCH_MAX, JSON_BYTES_MAX
 from twistedkv.messages.client import MapRequest, MapUpdate, Noop, Result
-from twistedkv.messages.coordinator import AdminReply, AdminRequest, Heartbeat, Leaving, Relinquished, Sealed, Started
+from twistedkv.messages.coordinator import (
+    AdminReply,
+    AdminRequest,
+    Heartbeat,
+    Leaving,
+    Relinquished,
+    Sealed,
+    ShardReport,
+    Started,
+)
 from twistedkv.messages.hello import Hello
 from twistedkv.net.calls import Calls
 from twistedkv.net.framed import Connection
 from twistedkv.wire import client as client_wire
 from twistedkv.wire.client import CONFIG_RESP, decode_request, result_frame
-from twistedkv.wire.coordinator import ADMIN, ADMIN_REPLY, FAMILY
+from twistedkv.wire.coordinator import ADMIN, ADMIN_REPLY, FAMILY, HEARTBEAT, HeartbeatDecoder
 from twistedkv.wire.frames import Frame, encode_frame
 
 log = Logger()
@@ -74,14 +83,23 @@ class ServerSession:
         self._coordinator = coordinator
         self._started_request = 0
         self._leaving_request = 0
+        self._heartbeats = HeartbeatDecoder()
+        self._checked: list[ShardReport] | None = None
+        """Reports whose epochs have been looked at."""
 
     def frames_received(self, frames: list[Frame]) -> None:
         """What the server sends, as one batch. Raises ProtocolError for anything that is not of this family."""
         batch: list[Any] = []
         for frame in frames:
             message_type, _, request_id, body = frame
-            message = FAMILY.decode(message_type, body)
-            _check_epochs(message)
+            if message_type == HEARTBEAT:
+                message = self._heartbeats.decode(body)
+                if message.reports is not self._checked:
+                    _check_epochs(message)
+                    self._checked = message.reports
+            else:
+                message = FAMILY.decode(message_type, body)
+                _check_epochs(message)
             if isinstance(message, Started):
                 self._introduced(message, request_id)
             elif self.started is None:

@@ -105,7 +105,7 @@ class Connections:
 
     def expire(self, now: float) -> None:
         """Fail what servers have not answered in time."""
-        for session in list(self._servers.values()):
+        for session in [session for session in self._servers.values() if session.calls]:
             session.calls.expire(now)
 
     def close_all(self) -> Deferred[None]:

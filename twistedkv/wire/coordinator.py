@@ -1,5 +1,8 @@
 """The coordinator family."""
 
+from struct import Struct
+
+from twistedkv.errors import ProtocolError
 from twistedkv.limits import HOST_BYTES_MAX, JSON_BYTES_MAX, SHARDS_MAX
 from twistedkv.messages.client import MapUpdate, Result
 from twistedkv.messages.coordinator import (
@@ -117,3 +120,44 @@ FAMILY = Family(
     (RESULT, Layout(Result, ("status", U8), ("version", U64), ("value", Rest()))),
     (CONFIG_RESP, Layout(MapUpdate, ("map", CLUSTER_MAP))),
 )
+
+
+class HeartbeatDecoder:
+    """Heartbeats of one server, decoded one after the other.
+
+    As long as the server says the same of its shards but for the numbers of updates, each heartbeat is given the list
+    of the one before. At every NUMBERS_BEATS-th the numbers in its reports are brought up to date: they are for people.
+    So that this is all that a heartbeat costs, who receives them may look whether the list is the one that it knows.
+    """
+
+    NUMBERS_BEATS = 5
+
+    _HEAD = Struct(">H16sQQQQH")
+    _REPORT_BYTES = 23
+    _NUMBERS = Struct(">7xQQ")
+    _SAME_BYTES = 7
+    """Of a report: shard, epoch, role."""
+
+    def __init__(self) -> None:
+        self._columns: list[bytes] = []
+        self._reports: list[ShardReport] | None = None
+
+    def decode(self, body: bytes) -> Heartbeat:
+        """The message whose body this is. Raises ProtocolError."""
+        head = self._HEAD
+        if len(body) < head.size:
+            raise ProtocolError("a heartbeat ends in its head")
+        server_id, store_id, beat, map_version, keys, bytes_stored, count = head.unpack_from(body)
+        end = head.size + count * self._REPORT_BYTES
+        packed = body[head.size : end]
+        size = self._REPORT_BYTES
+        columns = [packed[place::size] for place in range(self._SAME_BYTES)]
+        if self._reports is None or columns != self._columns or len(body) != end + 2 or body[end:] != b"\0\0":
+            message: Heartbeat = FAMILY.layouts[HEARTBEAT].decode(body)
+            self._columns, self._reports = columns, message.reports
+            return message
+        if beat % self.NUMBERS_BEATS == server_id % self.NUMBERS_BEATS:
+            for report, (last, commit) in zip(self._reports, self._NUMBERS.iter_unpack(packed), strict=True):
+                report.last = last
+                report.commit = commit
+        return Heartbeat(server_id, store_id, beat, map_version, keys, bytes_stored, self._reports, [])

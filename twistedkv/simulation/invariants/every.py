@@ -31,7 +31,7 @@ class Invariants:
     @contextmanager
     def around(self) -> Iterator[None]:
         """For the time of a run: whatever the cores do is looked at."""
-        with self._copies.around(), self._serving.around(), self._log.around():
+        with self.stored.around(), self._copies.around(), self._serving.around(), self._log.around():
             yield
 
     def answered(self, record: Record) -> None:

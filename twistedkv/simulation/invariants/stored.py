@@ -1,14 +1,20 @@
-"""When the coordinator stores a change: epochs, who may follow whom, and who was judged by whom."""
+"""When the coordinator decides: epochs, who may follow whom, who was judged by whom, and what it leaves alone."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from twistedkv.clustermap import Configuration, Member, Server, ServerState
+from twistedkv.core.failover import failover_reason
+from twistedkv.core.planner import Planner
+from twistedkv.core.recovery import at_rest
 from twistedkv.core.replica import Replica
 from twistedkv.core.steps import Change
 from twistedkv.messages.coordinator import ReplicaRole
 from twistedkv.records import is_tombstone, record_version, sequence_of
+from twistedkv.simulation.around import followed
 from twistedkv.simulation.invariants.watch import Watch
 
 STALL_BEATS = 3.0
@@ -18,11 +24,25 @@ RECOVERED_BEATS = 1.5
 
 
 class StoredChecks:
-    """I1, I5, I9, I10, I16."""
+    """I1, I5, I9, I10, I16, I17."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         watch.cluster.stored = self.stored
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        """For the time of a run."""
+        with followed(Planner, "tick", self._ticked):
+            yield
+
+    def _ticked(self, result: Any, planner: Planner, now: float) -> None:
+        state = planner.state
+        for shard, configuration in state.shards.items():
+            if shard not in state.restless:
+                why = failover_reason(state, configuration, now)
+                if self._watch.broken("I17", at_rest(state, configuration) and not why):
+                    self._watch.wrong("I17", f"shard {shard} is left alone: {why or configuration}")
 
     def stored(self, change: Change, before: dict[int, Configuration]) -> None:
         """The coordinator has stored a change; `before` are the shards as they were."""
