@@ -17,7 +17,7 @@ JOBS ?= 2
 SECONDS_EACH ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: compiled run test lint format bench matrix faults acceptance clients simulate tools mutants torture fuzz clean help
+.PHONY: compiled run test lint format bench guard matrix faults acceptance clients simulate tools mutants torture fuzz clean help
 
 run: $(READY) ## start a local cluster in the foreground (more options: make run ARGS="--servers 5 --copies 3")
 	@exec $(BIN)/twistd -n --pidfile= twistedkv cluster --base-dir $(BASE_DIR) $(ARGS)
@@ -36,6 +36,9 @@ format: $(READY) ## bring the source into its form
 
 bench: $(READY) ## measure beside Redis, and print the table of targets (one row: make bench NAME=put)
 	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)
+
+guard: $(READY) ## count the instructions of each request, and compare with what is written down (also in make test)
+	@$(BIN)/python -m benchmarks.guard $(ARGS)
 
 matrix: $(READY) ## kill and freeze each process at each step of a recovery, and print the table
 	@$(BIN)/python -m tests.acceptance.matrix $(ARGS)
@@ -62,6 +65,8 @@ tools: ## install what some tests need of the system, where it is missing (Debia
 	    command -v ip >/dev/null || [ -x /sbin/ip ] || missing="$$missing iproute2"; \
 	    command -v redis-cli >/dev/null || missing="$$missing redis-tools"; \
 	    command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+    command -v etcd >/dev/null || missing="$$missing etcd-server"; \
+    command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
 	    [ -z "$$missing" ] || { apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
 
 mutants: $(READY) ## take out one rule of the protocol at a time: the tests must notice (make mutants ARGS="--search 300")

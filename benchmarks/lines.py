@@ -28,7 +28,8 @@ def line_cluster(*options: str) -> Iterator[int]:
         yield next(server.line_port for _, server in sorted(servers.items()) if server.line_port)
 
 
-def _figures(load: Load) -> list[float]:
+def figures(load: Load) -> list[float]:
+    """Requests in a second, and the 99th percentile of a burst in microseconds. Raises LoadError after errors."""
     if load.errors:
         raise LoadError(f"{load.errors} requests were answered by errors")
     return [load.per_second, float(load.p99_us)]
@@ -43,8 +44,8 @@ def put(runs: int, seconds: float) -> list[Comparison | Bound]:
         for in_flight, target in PUT_TARGETS.items():
             ours, theirs = alternate(
                 runs,
-                lambda n=in_flight: _figures(run("set", places, in_flight=n, seconds=seconds, keys=KEYS)),  # type: ignore[misc]
-                lambda n=in_flight: _figures(run("setwait", [str(peer)], in_flight=n, seconds=seconds, keys=KEYS)),  # type: ignore[misc]
+                lambda n=in_flight: figures(run("set", places, in_flight=n, seconds=seconds, keys=KEYS)),  # type: ignore[misc]
+                lambda n=in_flight: figures(run("setwait", [str(peer)], in_flight=n, seconds=seconds, keys=KEYS)),  # type: ignore[misc]
             )
             name = f"put, 2 copies, P={in_flight}, Redis + WAIT 1"
             rows.append(Comparison(name, "/s", ours[0], theirs[0], target))
@@ -63,8 +64,8 @@ def get(runs: int, seconds: float) -> list[Comparison | Bound]:
         for in_flight, target in GET_TARGETS.items():
             ours, theirs = alternate(
                 runs,
-                lambda n=in_flight: _figures(run("get", places, in_flight=n, seconds=seconds, keys=KEYS)),  # type: ignore[misc]
-                lambda n=in_flight: _figures(run("get", [str(peer)], in_flight=n, seconds=seconds, keys=KEYS)),  # type: ignore[misc]
+                lambda n=in_flight: figures(run("get", places, in_flight=n, seconds=seconds, keys=KEYS)),  # type: ignore[misc]
+                lambda n=in_flight: figures(run("get", [str(peer)], in_flight=n, seconds=seconds, keys=KEYS)),  # type: ignore[misc]
             )
             rows.append(Comparison(f"get, P={in_flight}, Redis", "/s", ours[0], theirs[0], target))
     return rows
@@ -76,15 +77,16 @@ def memory(runs: int, seconds: float) -> list[Comparison | Bound]:
         port, peer = stack.enter_context(line_cluster()), stack.enter_context(redis(replica=False))
         places = places_of(port)
         ports = [int(place.partition(":")[0]) for place in places]
-        before = sum(_resident(each) for each in ports), _resident(peer)
+        before = sum(resident(each) for each in ports), resident(peer)
         for where in (places, [str(peer)]):
             run("fill", where, in_flight=64, keys=MEMORY_KEYS)
-        ours = (sum(_resident(each) for each in ports) - before[0]) / MEMORY_KEYS / 2
-        theirs = (_resident(peer) - before[1]) / MEMORY_KEYS
+        ours = (sum(resident(each) for each in ports) - before[0]) / MEMORY_KEYS / 2
+        theirs = (resident(peer) - before[1]) / MEMORY_KEYS
     return [Comparison("memory for each key and copy, Redis", "bytes", [ours], [theirs], 1.3, more_is_better=False)]
 
 
-def _resident(port: int) -> int:
+def resident(port: int) -> int:
+    """Bytes of memory that the server with this port has, by its own word. Raises LoadError when it does not tell."""
     for line in ask(port, "INFO", "memory").split(b"\r\n"):
         if line.startswith(b"used_memory_rss:"):
             return int(line.partition(b":")[2])

@@ -1,14 +1,17 @@
-/* A load generator for servers that speak RESP: one thread, many connections, a fixed number of requests in flight on each.
+/* A load generator for servers that speak RESP, and for etcd: one thread, many connections, a fixed number of requests in
+ * flight on each.
  *
  *   loader HOST OP CONNECTIONS PIPELINE SECONDS KEYS VALUE_BYTES PORT[:FIRST-LAST[,FIRST-LAST...]] ...
  *
- * OP is `set`, `get`, `setwait` (every burst of PIPELINE SETs is followed by a WAIT 1 0 that counts as no request), or `fill`:
- * every key is SET once, and the run ends when that is done, however many SECONDS it takes. A port
- * may be given ranges of slots: then its connections use keys of these slots only, as a cluster client would. Keys have 16
- * bytes. A connection sends a burst of PIPELINE requests, waits for all of their replies, and sends the next one.
+ * OP is `set`, `get`, `setwait` (every burst of PIPELINE SETs is followed by a WAIT 1 0 that counts as no request), `etcd`
+ * (the key is put with a POST to /v3/kv/put, etcd's JSON gateway, over HTTP/1.1 connections that stay open), or `fill`: every
+ * key is SET once, and the run ends when that is done, however many SECONDS it takes. A port may be given ranges of slots:
+ * then its connections use keys of these slots only, as a cluster client would. Keys have 16 bytes. A connection sends a burst
+ * of PIPELINE requests, waits for all of their replies, and sends the next one.
  *
- * Prints one line of JSON: requests, seconds, errors, misses, percentiles of the time from a burst to its last reply in
- * microseconds, and the CPU seconds of the loader itself.
+ * Prints a line of JSON at the end, which SIGTERM can bring before its time, and one at each SIGUSR1 for the time since the
+ * last: requests, seconds, errors, misses, percentiles of the time from a burst to its last reply in microseconds, and the CPU
+ * seconds of the loader itself.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -16,6 +19,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,8 +32,9 @@
 
 #define KEY_BYTES 16
 #define PORTS_MAX 64
-#define BUCKETS 200000 /* of a microsecond each; the last one holds the rest */
+#define BUCKETS 2000000 /* of a microsecond each; the last one holds the rest */
 #define WARM_SECONDS 0.5
+#define HTTP_BYTES_MAX 256 /* of a request, besides key and value */
 
 typedef struct {
     int port;
@@ -51,12 +56,16 @@ typedef struct {
 static const char *op, *host;
 static long connections, pipeline, keys, value_bytes;
 static char *value;
+static int http;
+static char *value_text; /* in base64 */
 static size_t in_size, out_size;
 static uint64_t seed = 88172645463325252ULL;
 static long latencies[BUCKETS];
 static long requests, errors, misses;
 static int counting;
 static long busy; /* connections that have something to do */
+static volatile sig_atomic_t asked, ended; /* SIGUSR1 and SIGTERM */
+static uint16_t crc_table[256];
 
 static uint64_t chance(void) {
     seed ^= seed << 13;
@@ -76,19 +85,44 @@ static void fail(const char *what) {
     exit(1);
 }
 
+static void noticed(int number) {
+    if (number == SIGUSR1) asked = 1;
+    else ended = 1;
+}
+
+static void make_crc_table(void) {
+    for (int byte = 0; byte < 256; byte++) {
+        uint16_t crc = (uint16_t)(byte << 8);
+        for (int bit = 0; bit < 8; bit++) crc = (uint16_t)(crc & 0x8000 ? crc << 1 ^ 0x1021 : crc << 1);
+        crc_table[byte] = crc;
+    }
+}
+
 static int slot_of(const char *key) {
     uint16_t crc = 0;
-    for (int i = 0; i < KEY_BYTES; i++) {
-        crc ^= (uint16_t)((uint8_t)key[i] << 8);
-        for (int bit = 0; bit < 8; bit++) crc = (uint16_t)(crc & 0x8000 ? crc << 1 ^ 0x1021 : crc << 1);
-    }
+    for (int i = 0; i < KEY_BYTES; i++) crc = (uint16_t)(crc << 8 ^ crc_table[crc >> 8 ^ (uint8_t)key[i]]);
     return crc & 16383;
 }
 
 static void name_key(char *into, long number) {
-    char text[KEY_BYTES + 16];
-    snprintf(text, sizeof text, "key:%012ld", number);
-    memcpy(into, text, KEY_BYTES);
+    memcpy(into, "key:", 4);
+    for (int i = KEY_BYTES - 1; i >= 4; i--, number /= 10) into[i] = (char)('0' + number % 10);
+}
+
+/* Writes `count` bytes as base64; returns where it ends. */
+static char *base64(char *into, const char *from, long count) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (long i = 0; i < count; i += 3) {
+        long left = count - i;
+        uint32_t bits = (uint32_t)(uint8_t)from[i] << 16;
+        if (left > 1) bits |= (uint32_t)(uint8_t)from[i + 1] << 8;
+        if (left > 2) bits |= (uint8_t)from[i + 2];
+        *into++ = digits[bits >> 18];
+        *into++ = digits[bits >> 12 & 63];
+        *into++ = left > 1 ? digits[bits >> 6 & 63] : '=';
+        *into++ = left > 2 ? digits[bits & 63] : '=';
+    }
+    return into;
 }
 
 static Port read_port(char *argument) {
@@ -141,6 +175,36 @@ static void write_more(Connection *connection, int epoll) {
     epoll_ctl(epoll, EPOLL_CTL_MOD, connection->fd, &event);
 }
 
+/* Writes a SET or GET; returns where it ends. */
+static char *resp_request(char *at, long number) {
+    if (op[0] != 'g') {
+        at += sprintf(at, "*3\r\n$3\r\nSET\r\n$%d\r\n", KEY_BYTES);
+        name_key(at, number);
+        at += KEY_BYTES;
+        at += sprintf(at, "\r\n$%ld\r\n", value_bytes);
+        memcpy(at, value, (size_t)value_bytes);
+        at += value_bytes;
+    } else {
+        at += sprintf(at, "*2\r\n$3\r\nGET\r\n$%d\r\n", KEY_BYTES);
+        name_key(at, number);
+        at += KEY_BYTES;
+    }
+    *at++ = '\r';
+    *at++ = '\n';
+    return at;
+}
+
+/* Writes a put for etcd; returns where it ends. */
+static char *http_request(char *at, long number) {
+    char key[KEY_BYTES], text[KEY_BYTES * 2];
+    name_key(key, number);
+    int key_size = (int)(base64(text, key, KEY_BYTES) - text);
+    size_t body = strlen("{\"key\":\"\",\"value\":\"\"}") + (size_t)key_size + strlen(value_text);
+    at += sprintf(at, "POST /v3/kv/put HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+                  host, body);
+    return at + sprintf(at, "{\"key\":\"%.*s\",\"value\":\"%s\"}", key_size, text, value_text);
+}
+
 static void begin(Connection *connection, int epoll) {
     char *at = connection->out;
     Port *port = connection->port;
@@ -152,20 +216,7 @@ static void begin(Connection *connection, int epoll) {
     }
     for (long i = 0; i < count; i++) {
         long number = port->keys[fills ? port->filled++ : (long)(chance() % (uint64_t)port->key_count)];
-        if (op[0] != 'g') {
-            at += sprintf(at, "*3\r\n$3\r\nSET\r\n$%d\r\n", KEY_BYTES);
-            name_key(at, number);
-            at += KEY_BYTES;
-            at += sprintf(at, "\r\n$%ld\r\n", value_bytes);
-            memcpy(at, value, (size_t)value_bytes);
-            at += value_bytes;
-        } else {
-            at += sprintf(at, "*2\r\n$3\r\nGET\r\n$%d\r\n", KEY_BYTES);
-            name_key(at, number);
-            at += KEY_BYTES;
-        }
-        *at++ = '\r';
-        *at++ = '\n';
+        at = http ? http_request(at, number) : resp_request(at, number);
     }
     connection->left = connection->burst = count;
     if (!strcmp(op, "setwait")) {
@@ -181,25 +232,53 @@ static void begin(Connection *connection, int epoll) {
     if (connection->sent < connection->out_bytes) write_more(connection, epoll);
 }
 
+static void count_error(const char *text, size_t size) {
+    if (!errors++) fprintf(stderr, "loader: %.*s\n", (int)size, text);
+}
+
+/* The size of the reply at `start`, of which `left` bytes are there; 0 if that is not all of it. */
+static size_t resp_reply(const char *start, size_t left) {
+    const char *end = memchr(start, '\n', left);
+    if (!end) return 0;
+    size_t size = (size_t)(end - start) + 1;
+    if (*start == '$') {
+        long length = atol(start + 1);
+        if (length >= 0) {
+            size += (size_t)length + 2;
+            if (size > left) return 0;
+        } else if (counting) {
+            misses++;
+        }
+    } else if (*start == '-') {
+        count_error(start, size - 2);
+    }
+    return size;
+}
+
+/* The same for HTTP. Anything but 200 is an error. */
+static size_t http_reply(const char *start, size_t left) {
+    static const char name[] = "\r\nContent-Length: ";
+    const char *end = memmem(start, left, "\r\n\r\n", 4);
+    if (!end) return 0;
+    const char *length = memmem(start, (size_t)(end - start), name, sizeof name - 1);
+    if (!length) {
+        fprintf(stderr, "loader: a reply does not tell its length\n");
+        exit(1);
+    }
+    size_t size = (size_t)(end - start) + 4 + strtoul(length + sizeof name - 1, NULL, 10);
+    if (size > left) return 0;
+    if (memcmp(start, "HTTP/1.1 200", 12)) count_error(start, size);
+    return size;
+}
+
 /* Takes whole replies out of what was read. */
 static void take(Connection *connection) {
     size_t at = 0;
     while (at < connection->in_bytes) {
         char *start = connection->in + at;
-        char *end = memchr(start, '\n', connection->in_bytes - at);
-        if (!end) break;
-        size_t size = (size_t)(end - start) + 1;
-        if (*start == '$') {
-            long length = atol(start + 1);
-            if (length >= 0) {
-                size += (size_t)length + 2;
-                if (at + size > connection->in_bytes) break;
-            } else if (counting) {
-                misses++;
-            }
-        } else if (*start == '-') {
-            if (!errors++) fprintf(stderr, "loader: %.*s", (int)size, start);
-        }
+        size_t left = connection->in_bytes - at;
+        size_t size = http ? http_reply(start, left) : resp_reply(start, left);
+        if (!size) break;
         connection->left--;
         at += size;
     }
@@ -232,9 +311,25 @@ static long percentile(double share) {
     return BUCKETS;
 }
 
+static double cpu_seconds(void) {
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return used.ru_utime.tv_sec + used.ru_utime.tv_usec / 1e6 + used.ru_stime.tv_sec + used.ru_stime.tv_usec / 1e6;
+}
+
+/* Prints what was counted in so many seconds, and begins anew. */
+static void print_figures(double took, double cpu) {
+    printf("{\"requests\": %ld, \"seconds\": %.6f, \"errors\": %ld, \"misses\": %ld, \"p50_us\": %ld, \"p99_us\": %ld, "
+           "\"p999_us\": %ld, \"max_us\": %ld, \"loader_cpu_seconds\": %.3f}\n",
+           requests, took, errors, misses, percentile(0.5), percentile(0.99), percentile(0.999), percentile(1.0), cpu);
+    fflush(stdout);
+    requests = errors = misses = 0;
+    memset(latencies, 0, sizeof latencies);
+}
+
 int main(int count, char **arguments) {
     if (count < 9 || count > 8 + PORTS_MAX) {
-        fprintf(stderr, "loader HOST set|get|setwait|fill CONNECTIONS PIPELINE SECONDS KEYS VALUE_BYTES PORT[:FIRST-LAST,...] ...\n");
+        fprintf(stderr, "loader HOST set|get|setwait|etcd|fill CONNECTIONS PIPELINE SECONDS KEYS VALUE_BYTES PORT[:FIRST-LAST,...] ...\n");
         return 2;
     }
     host = arguments[1];
@@ -246,11 +341,22 @@ int main(int count, char **arguments) {
     value_bytes = atol(arguments[7]);
     value = malloc((size_t)value_bytes + 1);
     for (long i = 0; i < value_bytes; i++) value[i] = (char)('a' + i % 26);
-    out_size = (size_t)pipeline * (size_t)(value_bytes + 128) + 256;
+    http = !strcmp(op, "etcd");
+    value_text = calloc((size_t)value_bytes * 4 / 3 + 8, 1);
+    base64(value_text, value, value_bytes);
+    make_crc_table();
+    out_size = (size_t)pipeline * (size_t)(http ? value_bytes * 4 / 3 + HTTP_BYTES_MAX : value_bytes + 128) + 256;
     in_size = (size_t)pipeline * (size_t)(value_bytes + 64) + 65536;
     Port ports[PORTS_MAX];
     long port_count = count - 8;
     for (long i = 0; i < port_count; i++) ports[i] = read_port(arguments[8 + i]);
+    struct sigaction action = {.sa_handler = noticed, .sa_flags = SA_RESTART};
+    sigaction(SIGUSR1, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
     int epoll = epoll_create1(0);
     Connection *all = calloc((size_t)connections, sizeof *all);
     for (long i = 0; i < connections; i++) connect_to(&all[i], &ports[i % port_count], epoll);
@@ -258,6 +364,7 @@ int main(int count, char **arguments) {
     for (long i = 0; i < connections; i++) begin(&all[i], epoll);
     int fills = op[0] == 'f';
     double counted_from = now() + (fills ? 0 : WARM_SECONDS), ends = counted_from + seconds;
+    double cpu_before = 0;
     if (fills) counting = 1;
     struct epoll_event events[256];
     for (;;) {
@@ -265,8 +372,15 @@ int main(int count, char **arguments) {
         if (!counting && moment >= counted_from) {
             counting = 1;
             counted_from = moment;
+            cpu_before = cpu_seconds();
         }
-        if (fills ? !busy : moment >= ends) break;
+        if (asked && counting) {
+            asked = 0;
+            print_figures(moment - counted_from, cpu_seconds() - cpu_before);
+            counted_from = now();
+            cpu_before = cpu_seconds();
+        }
+        if (ended || (fills ? !busy : moment >= ends)) break;
         int ready = epoll_wait(epoll, events, 256, 100);
         for (int i = 0; i < ready; i++) {
             Connection *connection = events[i].data.ptr;
@@ -274,12 +388,6 @@ int main(int count, char **arguments) {
             if (events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP)) received(connection, epoll);
         }
     }
-    double took = now() - counted_from;
-    struct rusage used;
-    getrusage(RUSAGE_SELF, &used);
-    double cpu = used.ru_utime.tv_sec + used.ru_utime.tv_usec / 1e6 + used.ru_stime.tv_sec + used.ru_stime.tv_usec / 1e6;
-    printf("{\"requests\": %ld, \"seconds\": %.6f, \"errors\": %ld, \"misses\": %ld, \"p50_us\": %ld, \"p99_us\": %ld, "
-           "\"p999_us\": %ld, \"max_us\": %ld, \"loader_cpu_seconds\": %.3f}\n",
-           requests, took, errors, misses, percentile(0.5), percentile(0.99), percentile(0.999), percentile(1.0), cpu);
+    print_figures(counting ? now() - counted_from : 0, cpu_seconds() - cpu_before);
     return 0;
 }

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import select
+import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 import attrs
 
@@ -16,6 +22,8 @@ from benchmarks.peers import ask
 from twistedkv.resp.answers import AnswerDecoder
 
 SOURCE = Path(__file__).with_name("loader.c")
+ANSWER_SECONDS_MAX = 30.0
+"""For the figures of a load that is asked for them."""
 
 
 @attrs.frozen
@@ -35,6 +43,7 @@ class Load:
 def program() -> str:
     """The path of the loader, compiled."""
     into = Path(tempfile.mkdtemp(prefix="twistedkv-loader-")) / "loader"
+    atexit.register(shutil.rmtree, into.parent, ignore_errors=True)
     try:
         subprocess.run(["cc", "-O2", "-o", str(into), str(SOURCE)], check=True, capture_output=True, text=True)
     except FileNotFoundError:
@@ -54,24 +63,72 @@ def run(
     keys: int = 100_000,
     value_bytes: int = 100,
 ) -> Load:
-    """Load servers on this machine: `set`, `get` or `setwait`, `in_flight` on each connection.
+    """Load servers on this machine: `set`, `get`, `setwait`, `fill` or `etcd`, `in_flight` on each connection.
 
     places  `PORT` or `PORT:FIRST-LAST,FIRST-LAST`, the slots that are asked for there
     """
     command = [program(), "127.0.0.1", operation, str(connections), str(in_flight), str(seconds)]
     command += [str(keys), str(value_bytes), *places]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60 + 10 * seconds, check=False)
+    limit = 60 + 10 * seconds + keys / 5_000
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        raise LoadError(f"the load generator has not come to its end in {limit:.0f} s") from None
     if done.returncode:
         raise LoadError(f"the load generator failed: {done.stderr.strip()}")
-    said = json.loads(done.stdout)
+    return load_of(done.stdout)
+
+
+def load_of(text: str) -> Load:
+    """What a line that the loader prints says."""
+    said = json.loads(text)
+    seconds = max(said["seconds"], 1e-9)
     return Load(
-        said["requests"] / said["seconds"],
+        said["requests"] / seconds,
         said["p50_us"],
         said["p99_us"],
         said["errors"],
         said["misses"],
-        said["loader_cpu_seconds"] / said["seconds"],
+        said["loader_cpu_seconds"] / seconds,
     )
+
+
+class Running:
+    """A load that goes on until it is stopped, and can be asked for its figures meanwhile."""
+
+    def __init__(self, process: subprocess.Popen[str], output: IO[str]) -> None:
+        self._process = process
+        self._output = output
+
+    def figures(self) -> Load:
+        """Of the time since the last call, or since the load began. Raises LoadError when it has ended."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGUSR1)
+            if select.select([self._output], [], [], ANSWER_SECONDS_MAX)[0] and (line := self._output.readline()):
+                return load_of(line)
+        self._process.kill()
+        raise LoadError(f"the load generator has ended: {self._process.communicate()[1].strip()}")
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def running(
+    operation: str, places: Sequence[str], *, connections: int, in_flight: int, seconds_max: float, keys: int
+) -> Iterator[Running]:
+    """A load as that of `run`, with values of 100 bytes, until the end of the block, but `seconds_max` at most."""
+    command = [program(), "127.0.0.1", operation, str(connections), str(in_flight), str(seconds_max)]
+    command += [str(keys), "100", *places]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        if process.stdout is not None:
+            load = Running(process, process.stdout)
+            try:
+                yield load
+            finally:
+                load.stop()
 
 
 def places_of(port: int) -> list[str]:

@@ -1,18 +1,11 @@
-"""The table of targets: ratios, what is met, the plot, and the loader in C."""
+"""The table of targets: ratios, what is met, and the plot."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import threading
 from xml.etree import ElementTree
-
-import pytest
 
 from benchmarks.comparing import Bound, Comparison, alternate
 from benchmarks.drawing import bars
-from benchmarks.loading import run
 
 
 def test_a_ratio_is_of_the_medians_and_its_spread_of_pairs() -> None:
@@ -52,34 +45,3 @@ def test_the_plot_has_a_bar_for_each() -> None:
     tree = ElementTree.fromstring(bars(rows))
     texts = [element.text for element in tree.iter() if element.tag.endswith("text")]
     assert {"row 0", "row 1", "row 2", "0.50", "1.00", "1.50"} <= set(texts)
-
-
-@pytest.mark.skipif(
-    shutil.which("cc") is None and not os.environ.get("CI"),
-    reason="there is no C compiler: apt-get install gcc libc6-dev",
-)
-def test_the_loader_counts_what_is_answered() -> None:
-    """Against a server that answers every SET with OK but for each hundredth: 1,000 keys, each once."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    seen: list[bytes] = []
-
-    def serve() -> None:
-        connection, _ = listening.accept()
-        with connection:
-            data = b""
-            while chunk := connection.recv(65536):
-                data += chunk
-                while data.count(b"\r\n") >= 7:
-                    lines = data.split(b"\r\n", 7)
-                    data = lines[7]
-                    seen.append(lines[4])
-                    connection.sendall(b"-ERR no\r\n" if len(seen) % 100 == 0 else b"+OK\r\n")
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    load = run("fill", [str(listening.getsockname()[1])], in_flight=7, connections=1, keys=1000, value_bytes=3)
-    thread.join(10)
-    listening.close()
-    assert sorted(seen) == [b"key:%012d" % number for number in range(1000)]
-    assert (load.errors, load.misses) == (10, 0)
-    assert load.per_second > 0
