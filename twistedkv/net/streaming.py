@@ -2,7 +2,8 @@
 
 A producer on its transport: chunks are made when the transport has room, when the learner's acknowledgements leave a
 place in the window, and when clients leave time: after a chunk that took t seconds to make, clients that were active in
-the meantime get FILL_CLIENT_SHARE times t before the next one.
+the meantime get FILL_CLIENT_SHARE times t before the next one. All fills of a server share its time (`Pace`): with one
+pace for each, many fills together would leave nothing to the clients.
 """
 
 from __future__ import annotations
@@ -24,7 +25,24 @@ if TYPE_CHECKING:
     from twistedkv.net.framed import Connection
     from twistedkv.service.server import ServerService
 
-FILL_CLIENT_SHARE = 1.0
+FILL_CLIENT_SHARE = 5.0
+
+
+class Pace:
+    """When a server's fills may make their next chunk."""
+
+    def __init__(self) -> None:
+        self._free_at = 0.0
+        self._served = 0
+
+    def wait(self, now: float) -> float:
+        """Seconds until then."""
+        return max(0.0, self._free_at - now)
+
+    def made(self, began: float, now: float, served: int) -> None:
+        """A chunk was made. `served` grows with each turn in which clients were answered."""
+        busy, self._served = served != self._served, served
+        self._free_at = now + (now - began) * FILL_CLIENT_SHARE if busy else now
 
 
 @implementer(IPushProducer)
@@ -37,7 +55,6 @@ class FillSender:
         self._server = server
         self._paused = False
         self._call: IDelayedCall | None = None
-        self._requests_seen = server.turns
         connection.transport.registerProducer(self, True)
         self._pump_after(0.0)
 
@@ -81,15 +98,20 @@ class FillSender:
         if not self.source.current:
             self.close()
             return
+        pace = self._server.links.pace
         began = self._server.now()
+        wait = pace.wait(began)
+        if wait:
+            self._pump_after(wait)
+            return
         message = self.source.next_message()
         if message is None:
             return  # the next acknowledgement goes on
         self.connection.send_bytes(encode_frame(*FAMILY.encode(message)))
-        busy = self._server.turns != self._requests_seen
-        self._requests_seen = self._server.turns
+        now = self._server.now()
+        pace.made(began, now, self._server.served)
         if self._call is None:
-            self._pump_after((self._server.now() - began) * FILL_CLIENT_SHARE if busy else 0.0)
+            self._pump_after(pace.wait(now))
 
     def pauseProducing(self) -> None:
         self._paused = True

@@ -17,7 +17,7 @@ from twistedkv.limits import BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN
 from twistedkv.messages.hello import HelloReply, Role
 from twistedkv.net.framed import Connection, HelloRefused, Session, dial
 from twistedkv.net.peer import PeerReceiver, PeerSender
-from twistedkv.net.streaming import FillSender
+from twistedkv.net.streaming import FillSender, Pace
 
 if TYPE_CHECKING:
     from twistedkv.service.server import ServerService
@@ -47,6 +47,8 @@ class Links:
         self._server = server
         self._peers: dict[Member, PeerSender] = {}
         self._fills: dict[FillSource, FillSender] = {}
+        self.pace = Pace()
+        """Of all of them."""
         self._attempts: dict[Hashable, _Attempt] = {}
         self._receivers: dict[Member, PeerReceiver] = {}
         self._stopped = False
