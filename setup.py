@@ -8,13 +8,14 @@ import os
 from setuptools import setup
 
 HOT = """
-slots records
+slots records columns
 resp/replies resp/inline resp/requests
 storage/memory
 commands/arguments commands/execution commands/numbers commands/strings commands/table
-core/dedup core/entries core/expiries core/log core/mailbox core/replica core/serving core/shardkeys core/updates
+core/dedup core/entries core/expiries core/log core/mailbox core/reading core/replica core/serving core/shardkeys
+core/updates
 client/numbers client/operations
-line/conversation line/reply line/shards
+line/batch line/box line/conversation line/reply line/shards line/shortly
 """
 
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.stages [--in-flight 16] [--profile]
 
-A server that is the only member of its one shard, and a secondary that applies what it would be sent. Fifty clients
-send a burst each, then the turn ends. Each figure is the least of many rounds, in microseconds for each request: the
-least, because everything else that this machine does can only add to it.
+A server that is primary of all shards, and one that has the other copies, with bytes passed from one to the other.
+Fifty clients send a burst each, then the turn ends. Each figure is the least of many rounds, in microseconds for each
+request: the least, because everything else that this machine does can only add to it.
 """
 
 from __future__ import annotations
@@ -22,22 +22,25 @@ from twisted.internet.task import Clock
 
 from twistedkv.client.twisted import Client
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
+from twistedkv.core.handshake import make_hello
 from twistedkv.core.lease import Timing
 from twistedkv.core.server import ServerCore
-from twistedkv.limits import SLOTS
 from twistedkv.line.conversation import Conversation
 from twistedkv.line.desk import Desk
 from twistedkv.line.functions import table
-from twistedkv.messages.peer import Replicate, Section
+from twistedkv.messages.hello import Role
+from twistedkv.net.peer import PeerReceiver, PeerSender
 from twistedkv.resp import replies
 from twistedkv.resp.requests import RequestParser
 from twistedkv.service.config import ServerOptions
 from twistedkv.service.server import ServerService
+from twistedkv.slots import slot_ranges
 from twistedkv.storage.memory import MemoryStore
-from twistedkv.wire.peer import decode_replicate, encode_replicate
+from twistedkv.wire.frames import Frame, FrameDecoder, encode_frame
 
 CLIENTS = 50
 ROUNDS = 60
+SHARDS = 4
 KEYS = 100_000
 VALUE = bytes(range(33, 127))[:100].ljust(100, b"v")
 ME, OTHER = Member(1, b"1" * 16), Member(2, b"2" * 16)
@@ -54,27 +57,66 @@ class _Reactor(Clock):
         self.advance(0)
 
 
-def a_map(*secondaries: Member) -> ClusterMap:
-    """One shard, of which ME is primary."""
-    shard = Configuration(0, 0, SLOTS - 1, 1, 1, ME, secondaries, (), True, False, (1, 2))
+def a_map() -> ClusterMap:
+    """SHARDS shards, of all of which ME is primary, and OTHER the secondary."""
+    shards = tuple(
+        Configuration(number, first, last, 1, 1, ME, (OTHER,), (), True, False, (1, 2))
+        for number, (first, last) in enumerate(slot_ranges(SHARDS))
+    )
     servers = {m.server_id: Server(m.server_id, m.store_id, "h", 1, ServerState.ACTIVE) for m in (ME, OTHER)}
-    return ClusterMap("bench", 1, 1, 1, 200, MappingProxyType(servers), (shard,))
+    return ClusterMap("bench", 1, 1, 1, 200, MappingProxyType(servers), shards)
 
 
 def _nothing() -> None:
     pass
 
 
+class _Wire:
+    """In place of a connection: keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.decoder = FrameDecoder()
+
+    def send_bytes(self, data: bytes) -> None:
+        """Whole frames."""
+        self.sent.append(data)
+
+    def send(self, message_type: int, body: bytes) -> None:
+        """One frame."""
+        self.sent.append(encode_frame(message_type, body))
+
+    def frames(self) -> list[Frame]:
+        """What was sent, as it is received."""
+        data = b"".join(self.sent)
+        self.sent.clear()
+        return self.decoder.feed(data)
+
+
 class Stage:
-    """The server and its clients."""
+    """A server with its clients, and the server that has the other copies."""
 
     def __init__(self) -> None:
         self.reactor = _Reactor()
-        self.server = ServerService(self.reactor, ServerOptions(server_id=1), lambda: None, store_id=ME.store_id)
         clock = self.reactor.seconds
-        core = self.server.core = ServerCore(ME, MemoryStore(), Timing.of(0.2), clock, lambda: 1_700_000_000_000)
-        core.map_received(a_map(), 0.0)
-        core.flush(0.0)
+        self.server, self.other = (
+            ServerService(self.reactor, ServerOptions(server_id=me.server_id), lambda: None, store_id=me.store_id)
+            for me in (ME, OTHER)
+        )
+        for me, server in ((ME, self.server), (OTHER, self.other)):
+            server.core = ServerCore(me, MemoryStore(), Timing.of(0.2), clock, lambda: 1_700_000_000_000)
+            server.core.map_received(a_map(), 0.0)
+        wire: Any = _Wire()
+        answers: Any = _Wire()
+        self._to_other, self._to_us = wire, answers
+        sender = PeerSender(wire, OTHER, self.server)
+        self._acks = sender.frames_received
+        self._entries = PeerReceiver(
+            answers, make_hello(Role.PEER, "bench", 1, ME.store_id), self.other
+        ).frames_received
+        self.server.links.sender = lambda member: sender  # type: ignore[method-assign]
+        assert self.server.core is not None
+        self.server.core.peer_connected(OTHER)
         client = Client(reactor=self.reactor, random=random.Random(1))
         client.router.map = a_map()
         client.router.map_changed()
@@ -85,13 +127,14 @@ class Stage:
             Conversation(self.desk, number, "c", "s", self._write, _nothing, _nothing) for number in range(CLIENTS)
         ]
         self.desk.conversations = {each.number: each for each in self.talkers}
+        self.end()
 
     def _write(self, data: bytes) -> None:
         self.sent += len(data)
 
-    def fill(self) -> None:
-        """Store all keys."""
-        for first in range(0, KEYS, 2000):
+    def fill(self, keys_in_all: int = KEYS) -> None:
+        """Store the first keys."""
+        for first in range(0, keys_in_all, 2000):
             keys = [b"key:%012d" % number for number in range(first, first + 2000)]
             self.talkers[0].received(b"".join(replies.bulks([b"SET", key, VALUE]) for key in keys))
             self.end()
@@ -101,17 +144,33 @@ class Stage:
         for talker, burst in zip(self.talkers, bursts, strict=True):
             talker.received(burst)
 
-    def end(self) -> None:
-        """The turn ends, and everybody has been answered."""
+    def execute(self) -> None:
+        """The turn ends."""
         while self.reactor.getDelayedCalls() and min(call.getTime() for call in self.reactor.getDelayedCalls()) <= 0:
             self.reactor.advance_turn()
 
+    def replicate(self) -> None:
+        """The other server receives what it was sent, and acknowledges it."""
+        self._entries(self._to_other.frames())
+        self.execute()
 
-def bursts_of(operation: str, in_flight: int, chance: random.Random) -> list[bytes]:
-    """What each client sends at once."""
+    def acknowledged(self) -> None:
+        """The acknowledgement is there: everybody is answered."""
+        self._acks(self._to_us.frames())
+        self.execute()
+
+    def end(self) -> None:
+        """All of these."""
+        self.execute()
+        self.replicate()
+        self.acknowledged()
+
+
+def bursts_of(operation: str, in_flight: int, chance: random.Random, keys: int = KEYS) -> list[bytes]:
+    """What each client sends at once, of the first keys."""
 
     def request() -> bytes:
-        key = b"key:%012d" % chance.randrange(KEYS)
+        key = b"key:%012d" % chance.randrange(keys)
         return replies.bulks([b"SET", key, VALUE] if operation == "SET" else [b"GET", key])
 
     return [b"".join(request() for _ in range(in_flight)) for _ in range(CLIENTS)]
@@ -147,38 +206,20 @@ def stages(operation: str, in_flight: int) -> Iterator[tuple[str, float]]:
 
     yield "parse and begin", least(ROUNDS, begun, stage.receive, count)
 
-    def received() -> None:
-        stage.end()
-        stage.receive(bursts_of(operation, in_flight, chance))
+    def after(*steps: Callable[[], None]) -> Callable[[], None]:
+        def prepare() -> None:
+            stage.end()
+            stage.receive(bursts_of(operation, in_flight, chance))
+            for step in steps:
+                step()
 
-    yield "execute, apply, reply", least(ROUNDS, received, lambda _: stage.end(), count)
+        return prepare
+
+    yield "end of the turn", least(ROUNDS, after(), lambda _: stage.execute(), count)
     if operation == "SET":
-        yield "replicate: the secondary", _secondary(stage, in_flight, chance)
-
-
-def _secondary(stage: Stage, in_flight: int, chance: random.Random) -> float:
-    """Decode and apply what a primary sends of a turn."""
-    core = ServerCore(OTHER, MemoryStore(), Timing.of(0.2), lambda: 0.0, lambda: 0)
-    core.map_received(a_map(OTHER), 0.0)
-    replica = stage.server.core.replicas[0]  # type: ignore[union-attr]
-    core.replicas[0].last = replica.last
-    number = 0
-
-    def sent() -> bytes:
-        nonlocal number
-        stage.receive(bursts_of("SET", in_flight, chance))
-        for give in stage.server.before_flush:
-            give()
-        first, entries = replica.sequence - len(replica.unsent) + 1, list(replica.unsent)
-        stage.end()
-        number += 1
-        section = Section(0, 1, replica.commit, first, len(entries), b"".join(entries))
-        return encode_replicate(Replicate(number, [section]))
-
-    def apply(body: bytes) -> None:
-        core.replicate(decode_replicate(body), 0.0)
-
-    return least(ROUNDS, sent, apply, CLIENTS * in_flight)
+        yield "the other copy", least(ROUNDS, after(stage.execute), lambda _: stage.replicate(), count)
+        steps = after(stage.execute, stage.replicate)
+        yield "commit and reply", least(ROUNDS, steps, lambda _: stage.acknowledged(), count)
 
 
 def main() -> None:

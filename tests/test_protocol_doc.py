@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support import annotated
-from tests.wire.examples import EXAMPLES, LAYOUTS, LOG_ENTRY, ROWS, SESSIONS, STORE_C, Example
-from twistedkv import limits
+from tests.wire.examples import EXAMPLES, LAYOUTS, LOG_ENTRY, RECORDS, SESSIONS, STORE_C, Example
+from twistedkv import columns, limits
 from twistedkv.clustermap import ServerState
 from twistedkv.core import dedup, entries
 from twistedkv.errors import Status
@@ -170,7 +170,7 @@ def test_header_flags_and_limits() -> None:
     assert [row[:2] for row in flags] == [[f"0x{RETRY:02x}", "RETRY"]]
     for name, value, _ in bounds:
         assert getattr(limits, name) == type(getattr(limits, name))(value), name
-    assert len(forms) == 10
+    assert len(forms) == 11
 
 
 def test_bounds_that_the_text_names() -> None:
@@ -194,6 +194,24 @@ def sizes_of(rows: list[Row]) -> list[int]:
     return [SIZES[size] for _, size, *_ in rows if size in SIZES]
 
 
+def test_columns() -> None:
+    text = SECTIONS["Frames", "Column"]
+    [column] = tables(text)
+    assert [name for name, *_ in column] == ["count", "size", "sizes", "strings"]
+    assert sum(sizes_of(column)) == columns.COLUMN_HEAD_BYTES
+    assert f"0x{columns._DIFFERENT:08x}" in column[1][2]
+    assert column[2][1] == f"{columns.STRING_HEAD_BYTES} bytes each, or none"
+    shown = re.findall(r"^    ([0-9a-f ]+)  of (.*)$", text, flags=re.M)
+    assert len(shown) == 3
+    for digits, strings in shown:
+        found = [string.encode() for string in re.findall(r'"([^"]*)"', strings)]
+        assert columns.encode_column(found) == bytes.fromhex(digits)
+
+
+def test_the_bounds_of_an_update_are_those_of_columns() -> None:
+    assert f"{RECORD_HEAD.size} bytes for each key" in SECTIONS["Client family", "0x1a PUT_MANY"]
+
+
 def test_what_peers_carry_inside_of_messages() -> None:
     [record] = tables(SECTIONS["Peer family", "Record"])
     assert sum(sizes_of(record)) == RECORD_HEAD.size
@@ -214,8 +232,6 @@ def test_what_peers_carry_inside_of_messages() -> None:
     ]
     assert sum(sizes_of(entry)) == entries.ENTRY_HEAD_BYTES
     assert f"{entries.ONE}: one record; {entries.SEVERAL}: several" in entry[4][2]
-    [row] = tables(SECTIONS["Peer family", "Row"])
-    assert sum(sizes_of(row)) == entries.ROW_HEAD_BYTES
     session, result = tables(SECTIONS["Peer family", "Dedup table"])
     assert sum(sizes_of(session)) == dedup._SESSION_HEAD.size
     assert sum(sizes_of(result)) == dedup._RESULT.size
@@ -225,7 +241,7 @@ def test_the_examples_of_what_peers_carry_are_real_ones() -> None:
     record = bytes.fromhex("00001c0000000029 00 76")
     assert list(entries.decode_entries(LOG_ENTRY, 1)) == [(slot_of(b"bar"), b"bar", record, 0, 5, 5, STORE_C, b"")]
     older = bytes.fromhex("00001c0000000028 00 76")
-    assert list(entries.decode_rows(ROWS)) == [(slot_of(b"bar"), b"bar", older)]
+    assert entries.decode_records(RECORDS) == ([b"bar"], [older])
     table = dedup.DedupTable()
     table.merge(SESSIONS)
     assert table.find(STORE_C, 5, 0, True) == 0x1C0000000029

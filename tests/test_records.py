@@ -6,16 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twistedkv.limits import EPOCH_MAX, SEQUENCE_BITS, SEQUENCE_MAX
+from twistedkv.limits import EPOCH_MAX, SEQUENCE_BITS, SEQUENCE_MAX, VALUE_BYTES_MAX
 from twistedkv.records import (
     EXPIRY_BYTES,
     NO_VERSION,
+    RECORD_BYTES_MAX,
     RECORD_HEAD_BYTES,
     TOMBSTONE,
     epoch_of,
+    flagged,
     is_tombstone,
     make_expiring_record,
     make_record,
+    newest_version,
     record_expiry,
     record_value,
     record_version,
@@ -64,6 +67,28 @@ def test_a_record_that_expires_has_a_moment_besides(epoch: int, sequence: int, e
 @pytest.mark.parametrize("flags", [0, TOMBSTONE])
 def test_other_records_never_expire(flags: int) -> None:
     assert record_expiry(make_record(1, flags, bytes([255]) * 20)) == 0
+
+
+versions = st.builds(version_of, epochs, sequences)
+records = st.builds(make_record, versions, st.sampled_from([0, 0, TOMBSTONE]), st.binary(max_size=5)) | st.builds(
+    make_expiring_record, versions, st.integers(1, 2**64 - 1), st.binary(max_size=5)
+)
+
+
+@given(st.lists(records, max_size=6))
+def test_many_records_are_flagged_if_one_is(many: list[bytes]) -> None:
+    assert flagged(many) == any(is_tombstone(record) or record_expiry(record) > 0 for record in many)
+    assert not flagged(make_record(record_version(record), 0, record_value(record)) for record in many)
+
+
+@given(st.lists(records, min_size=1, max_size=6))
+def test_the_newest_of_many_versions(many: list[bytes]) -> None:
+    assert newest_version(many) == max(record_version(record) for record in many)
+    assert newest_version(iter(many)) == newest_version(many)
+
+
+def test_the_largest_record_is_that_of_the_largest_value_that_expires() -> None:
+    assert len(make_expiring_record(1, 1, bytes(VALUE_BYTES_MAX))) == RECORD_BYTES_MAX
 
 
 def test_expected_bytes() -> None:

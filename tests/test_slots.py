@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twistedkv.limits import SLOTS
-from twistedkv.slots import slot_of, slot_ranges
+from twistedkv.slots import slot_of, slot_ranges, slots_of
 
 
 def crc16(data: bytes) -> int:
@@ -61,6 +61,19 @@ def test_any_key_has_the_slot_of_the_definition(key: bytes) -> None:
     end = key.find(b"}", start + 1)
     tagged = start >= 0 and end > start + 1
     assert slot_of(key) == crc16(key[start + 1 : end] if tagged else key) % 16384
+
+
+KEYS = st.binary(max_size=20) | st.lists(st.sampled_from([b"{", b"}", b"a", b"bc"]), max_size=6).map(b"".join)
+
+
+@given(st.lists(KEYS, max_size=8))
+def test_many_keys_have_the_slots_that_each_has(keys: list[bytes]) -> None:
+    """Also when only some of them have a tag, or a brace that begins none."""
+    assert slots_of(keys) == [slot_of(key) for key in keys]
+
+
+def test_a_tag_does_not_begin_in_one_key_and_end_in_the_next() -> None:
+    assert slots_of([b"a{b", b"c}d"]) == [slot_of(b"a{b"), slot_of(b"c}d")] != [slot_of(b"bc")] * 2
 
 
 @given(st.integers(1, SLOTS))

@@ -5,16 +5,16 @@ move every lease. `use_monotonic_clock` has to be called before anything is sche
 """
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 __all__ = ["now", "use_monotonic_clock"]
 
+now: Callable[[], float]
+"""Seconds since some fixed point; comparable within this machine only."""
 if hasattr(time, "CLOCK_BOOTTIME"):
-
-    def now() -> float:
-        """Seconds since some fixed point; comparable within this machine only."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-
+    now = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 else:  # not Linux
     now = time.monotonic
 

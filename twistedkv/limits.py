@@ -24,6 +24,12 @@ INLINE_BYTES_MAX = 64 * 1024
 """A line that is typed, or the line that says how long something is."""
 COMMANDS_MAX = 10_000
 """Of one transaction."""
+KEYS_MAX = 10_000
+"""Of one PUT_MANY or GET_MANY."""
+GET_MANY_BYTES = 1024 * 1024
+"""A GET_MANY answers no more records than have so many bytes, or one."""
+RUN_REPLY_BYTES_MAX = 256 * 1024
+"""GETs in a row are answered together if they are answered with no more than this."""
 ARGUMENTS_MAX = 1024 * 1024
 """Of one command."""
 
@@ -84,8 +90,7 @@ SESSIONS_MAX = 10_000
 """Clients remembered by each shard; past it the ones silent for longest (by log position) are forgotten."""
 
 # Streaming to a learner.
-FILL_CHUNK_BYTES = 128 * 1024
-FILL_CHUNK_SECONDS = 0.002
+FILL_CHUNK_BYTES = 64 * 1024
 FILL_WINDOW_CHUNKS = 16
 
 # Expiry.

@@ -9,9 +9,11 @@ clock since 1970. Whether that moment has come is for the shard's primary to say
 others, and to a primary that has not said so yet, the record is there.
 """
 
+from collections.abc import Iterable
+from operator import itemgetter
 from struct import Struct
 
-from twistedkv.limits import SEQUENCE_BITS, SEQUENCE_MAX
+from twistedkv.limits import SEQUENCE_BITS, SEQUENCE_MAX, VALUE_BYTES_MAX
 
 RECORD_HEAD = Struct(">QB")
 RECORD_HEAD_BYTES = RECORD_HEAD.size
@@ -23,7 +25,10 @@ EXPIRES = 0x02
 
 EXPIRY_BYTES = 8
 _EXPIRING_HEAD = Struct(">QBQ")
+_FLAGS_OF = itemgetter(8)
 _EXPIRING_HEAD_BYTES = _EXPIRING_HEAD.size
+
+RECORD_BYTES_MAX = RECORD_HEAD_BYTES + EXPIRY_BYTES + VALUE_BYTES_MAX
 
 NO_VERSION = 0
 """Version of a shard that has had no update, and of a key that does not exist."""
@@ -69,6 +74,16 @@ def record_expiry(record: bytes) -> int:
     if record[8] & EXPIRES:
         return int.from_bytes(record[RECORD_HEAD_BYTES:_EXPIRING_HEAD_BYTES], "big")
     return 0
+
+
+def flagged(records: Iterable[bytes]) -> bool:
+    """Whether any of these records is a tombstone, or expires."""
+    return any(map(_FLAGS_OF, records))
+
+
+def newest_version(records: Iterable[bytes]) -> int:
+    """The highest version of these records, of which there is one at least."""
+    return record_version(max(records))  # which is of bytes, and a record begins with its version
 
 
 def record_value(record: bytes) -> bytes:

@@ -4,7 +4,12 @@ The hash tag is what stands between the first `{` and the first `}` after it, if
 tag are in the same slot and so in the same shard.
 """
 
+from __future__ import annotations
+
 from binascii import crc_hqx
+from collections.abc import Sequence
+from itertools import repeat
+from operator import and_
 
 from twistedkv.limits import SLOTS
 
@@ -19,6 +24,13 @@ def slot_of(key: bytes) -> int:
         if end > start:
             key = key[start:end]
     return crc_hqx(key, 0) & _MASK
+
+
+def slots_of(keys: Sequence[bytes]) -> list[int]:
+    """The slot of each key."""
+    if b"{" in b"".join(keys):
+        return list(map(slot_of, keys))
+    return list(map(and_, map(crc_hqx, keys, repeat(0)), repeat(_MASK)))
 
 
 def slot_ranges(shards: int) -> list[tuple[int, int]]:

@@ -14,9 +14,23 @@ from twistedkv.client.numbers import WriteNumbers
 from twistedkv.client.operations import WRITES, Operation
 from twistedkv.client.routing import Router
 from twistedkv.clustermap import ClusterMap
+from twistedkv.columns import encode_column
 from twistedkv.errors import NotDone, OutcomeUnknown, Status
 from twistedkv.limits import WRITE_WINDOW
-from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, Incr, MapRequest, MapUpdate, Put
+from twistedkv.messages.client import (
+    Cas,
+    Delete,
+    Execute,
+    ExecuteMode,
+    Get,
+    GetMany,
+    Incr,
+    MapRequest,
+    MapUpdate,
+    Put,
+    PutMany,
+)
+from twistedkv.records import make_record
 from twistedkv.slots import slot_of
 from twistedkv.wire.client import (
     CAS,
@@ -24,7 +38,9 @@ from twistedkv.wire.client import (
     EXECUTE,
     FAMILY,
     GET,
+    GET_MANY,
     PUT,
+    PUT_MANY,
     RESULT,
     Request,
     decode_request,
@@ -33,6 +49,12 @@ from twistedkv.wire.frames import RETRY, FrameDecoder
 
 AFTER_LOOKUP = (Status.VERSION_MISMATCH, Status.NOT_AN_INTEGER, Status.OUT_OF_SPACE, Status.NOT_ENOUGH_COPIES)
 REFUSED = (Status.WRONG_SERVER, Status.NOT_PRIMARY_YET)
+
+
+def several(kind: int, *keys: bytes) -> PutMany | GetMany:
+    """A request for keys of one slot."""
+    slot = slot_of(keys[0])
+    return GetMany(slot, list(keys)) if kind == GET_MANY else PutMany(0, 0, 0, slot, list(keys), [b"v"] * len(keys))
 
 
 @attrs.define(eq=False)
@@ -97,7 +119,9 @@ class Driver:
         call = Call(order=len(self.calls))
         self.calls.append(call)
         ends = self.now + seconds
-        if kind not in (PUT, CAS, EXECUTE):
+        if kind in (PUT_MANY, GET_MANY):
+            value = several(kind, key, b"{%b}2" % key)
+        elif kind not in (PUT, CAS, EXECUTE):
             value = b""
         call.operation = Operation(kind, key, slot_of(key), ends, call, value, argument)
         self.router.submit(call.operation, self.now)
@@ -163,6 +187,8 @@ class Driver:
         """The other end answers."""
         self.open[attempt.link].remove(attempt)
         attempt.end = status
+        if isinstance(attempt.request, GetMany) and status is Status.SUCCESS and value == b"7":
+            version, value = 0, encode_column([make_record(1, 0, value)] * len(attempt.request.keys))
         self.frame(attempt.link, RESULT, attempt.request_id, bytes([status]) + version.to_bytes(8, "big") + value)
 
     def answer_all(self, status: Status = Status.SUCCESS) -> None:
@@ -246,7 +272,7 @@ class Driver:
 
     def _check_attempt(self, call: Call, attempt: Attempt) -> None:
         request = attempt.request
-        assert isinstance(request, Get | Put | Delete | Cas | Incr | Execute)
+        assert isinstance(request, Get | Put | Delete | Cas | Incr | Execute | PutMany | GetMany)
         assert not call.ended, "sent after its end"
         lane = call.operation.lane
         assert attempt.link.server is not None
@@ -258,7 +284,7 @@ class Driver:
                 last = other.attempts[-1]
                 assert last.link is attempt.link, "a lane has operations in flight on two links"
                 assert last.end == "in flight", f"{call.operation} was sent ahead of {other.operation}, which bounced"
-        if isinstance(request, Get) or not call.operation.writes:
+        if isinstance(request, Get | GetMany) or not call.operation.writes:
             return
         numbers = call.operation.numbers
         assert self.by_number.setdefault((numbers, request.number), call) is call, "a number was given twice"

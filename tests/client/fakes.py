@@ -14,17 +14,20 @@ from typing import Any
 import attrs
 
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
+from twistedkv.columns import encode_column
 from twistedkv.errors import Status
 from twistedkv.limits import SLOTS, WRITE_WINDOW
 from twistedkv.messages.client import (
     Cas,
     Delete,
     Get,
+    GetMany,
     Incr,
     MapRequest,
     MapUpdate,
     Noop,
     Put,
+    PutMany,
     Scan,
     ScanItem,
     ScanPage,
@@ -33,7 +36,7 @@ from twistedkv.messages.client import (
 from twistedkv.messages.coordinator import AdminReply
 from twistedkv.messages.hello import Hello, Role
 from twistedkv.net.framed import Acceptor, Connection
-from twistedkv.records import version_of
+from twistedkv.records import make_record, version_of
 from twistedkv.slots import slot_of, slot_ranges
 from twistedkv.wire.client import CONFIG_REQ, CONFIG_RESP, FAMILY, SCAN_PAGE, Request, decode_request, result_frame
 from twistedkv.wire.coordinator import ADMIN, ADMIN_REPLY
@@ -215,13 +218,19 @@ class FakeStore:
         self.problems: list[str] = []
         """Of what clients must never do."""
         self.oldest: dict[bytes, int] = {}
+        self.most = 100
+        """Records in an answer to GET_MANY."""
 
     def execute(self, client: bytes, request: Request, retry: bool, shard: Configuration) -> tuple[int, int, bytes]:
         """Status, version, value."""
         if isinstance(request, Get):
             held = self.data.get(request.key)
             return (Status.KEY_NOT_FOUND, 0, b"") if held is None else (Status.SUCCESS, *held)
-        assert isinstance(request, Put | Delete | Cas | Incr)
+        if isinstance(request, GetMany):
+            found = [self.data.get(key) for key in request.keys[: self.most]]
+            records = [b"" if held is None else make_record(held[0], 0, held[1]) for held in found]
+            return Status.SUCCESS, 0, encode_column(records)
+        assert isinstance(request, Put | Delete | Cas | Incr | PutMany)
         if not 0 < request.oldest <= request.number < request.oldest + WRITE_WINDOW:
             self.problems.append(f"number {request.number} with oldest {request.oldest}")
         name = (client, shard.shard, request.number)
@@ -229,9 +238,15 @@ class FakeStore:
             if not retry:
                 self.problems.append(f"number {request.number} was sent again without RETRY")
             return self.results[name]
-        held = self.data.get(request.key)
         version = version_of(shard.epoch, self.sequence + 1)
         value = b""
+        if isinstance(request, PutMany):
+            self.data.update((key, (version, new)) for key, new in zip(request.keys, request.values, strict=True))
+            self.sequence += 1
+            self.executed.append(name)
+            self.results[name] = Status.SUCCESS, version, value
+            return self.results[name]
+        held = self.data.get(request.key)
         if isinstance(request, Delete):
             if held is None:
                 return Status.KEY_NOT_FOUND, 0, b""
@@ -325,7 +340,7 @@ class FakeServer:
         if isinstance(request, Noop):
             out.append(result_frame(request_id, Status.SUCCESS))
             return
-        slot = request.slot if isinstance(request, Scan) else slot_of(request.key)
+        slot = request.slot if isinstance(request, Scan | GetMany | PutMany) else slot_of(request.key)
         shard = next(s for s in self.map.shards if s.first_slot <= slot <= s.last_slot)
         if isinstance(request, Verify):
             if self.server.member not in shard.members:

@@ -17,7 +17,7 @@ from tests.client.fakes import FakeCluster, promoted
 from twistedkv.blocking import Client, Incremented, PartialFailure, Value
 from twistedkv.client.reactorthread import Wait, shared
 from twistedkv.errors import InvalidRequest, OperationError, OutcomeUnknown, Status, Unavailable
-from twistedkv.messages.client import Put
+from twistedkv.messages.client import PutMany
 
 SECONDS_MAX = 20.0
 
@@ -127,7 +127,7 @@ def test_many_threads(client: Client) -> None:
 
 def test_failures_of_operations(client: Client, cluster: FakeCluster) -> None:
     def full(request: Any, retry: bool) -> Any:
-        return (Status.OUT_OF_SPACE, 0, b"full") if isinstance(request, Put) and request.key == b"b" else None
+        return (Status.OUT_OF_SPACE, 0, b"full") if isinstance(request, PutMany) and b"b" in request.keys else None
 
     for server in cluster.servers.values():
         server.answer = full

@@ -21,8 +21,8 @@ from twistedkv.client.numbers import WriteNumbers
 from twistedkv.client.operations import WRITES, Operation, encode
 from twistedkv.errors import InvalidRequest
 from twistedkv.limits import KEY_BYTES_MAX, SCAN_KEYS_MAX, VALUE_BYTES_MAX, WRITE_WINDOW
-from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, Incr, Put, Scan
-from twistedkv.wire.client import CAS, DELETE, EXECUTE, GET, INCR, PUT, SCAN, encode_request
+from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, GetMany, Incr, Put, PutMany, Scan
+from twistedkv.wire.client import CAS, DELETE, EXECUTE, GET, GET_MANY, INCR, PUT, PUT_MANY, SCAN, encode_request
 from twistedkv.wire.frames import RETRY, encode_frame
 
 U64 = st.integers(0, 2**64 - 1)
@@ -63,6 +63,20 @@ def test_frames_are_those_of_the_layouts(
 def test_a_whole_message_is_sent_as_it_is() -> None:
     scan = Scan(5, b"after", 10, b"prefix", True)
     assert encode(Operation(SCAN, b"", 5, 0.0, None, scan), 1) == encode_frame(*encode_request(scan), 1)
+
+
+@given(st.lists(KEYS, min_size=1, max_size=4, unique=True), st.integers(1, 2**64 - 1), U64, U64, st.booleans())
+def test_several_keys_are_stored_with_a_number_and_read_without(
+    keys: list[bytes], number: int, oldest: int, since: int, retry: bool
+) -> None:
+    values = [key[:9] for key in keys]
+    write = Operation(PUT_MANY, b"", 5, 0.0, None, PutMany(0, 0, 0, 5, keys, values))
+    read = Operation(GET_MANY, b"", 5, 0.0, None, GetMany(5, keys))
+    assert (write.writes, read.writes) == (True, False)
+    write.number, write.since, write.maybe, write.numbers = number, since, retry, WriteNumbers(oldest)
+    expected = encode_request(PutMany(number, oldest, since, 5, keys, values))
+    assert encode(write, 4711) == encode_frame(*expected, 4711, RETRY if retry else 0)
+    assert encode(read, 4711) == encode_frame(*encode_request(GetMany(5, keys)), 4711)
 
 
 @pytest.mark.parametrize("writes", [0, WRITES])

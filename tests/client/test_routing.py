@@ -13,6 +13,7 @@ from twistedkv.client.links import SILENCE_SECONDS
 from twistedkv.client.operations import WRITES, Operation
 from twistedkv.client.results import Incremented, Value
 from twistedkv.clustermap import ServerState
+from twistedkv.columns import encode_column
 from twistedkv.errors import (
     InvalidRequest,
     NotAnInteger,
@@ -27,10 +28,22 @@ from twistedkv.errors import (
     VersionMismatch,
 )
 from twistedkv.limits import FRAME_BYTES_MAX, WRITE_WINDOW
-from twistedkv.messages.client import Execute, ExecuteMode, Get, MapRequest, MapUpdate, Put
-from twistedkv.records import version_of
+from twistedkv.messages.client import Execute, ExecuteMode, Get, MapRequest, MapUpdate, Put, PutMany
+from twistedkv.records import RECORD_BYTES_MAX, make_expiring_record, make_record, version_of
 from twistedkv.slots import slot_of
-from twistedkv.wire.client import CAS, CONFIG_RESP, DELETE, EXECUTE, FAMILY, GET, INCR, PUT, RESULT
+from twistedkv.wire.client import (
+    CAS,
+    CONFIG_RESP,
+    DELETE,
+    EXECUTE,
+    FAMILY,
+    GET,
+    GET_MANY,
+    INCR,
+    PUT,
+    PUT_MANY,
+    RESULT,
+)
 
 KEY = b"a"
 
@@ -510,6 +523,61 @@ class TestDeadlines:
         driver.lose(1)
         assert driver.dialing == []
         assert call.operation.numbers.oldest == 2
+
+
+RECORD = make_record(version_of(1, 6), 0, b"v")
+LATER = make_expiring_record(version_of(1, 7), 9, b"w")
+
+
+class TestSeveralKeys:
+    def test_they_are_sent_again_with_their_number(self, driver: Driver) -> None:
+        call = driver.submit(PUT_MANY, KEY)
+        driver.answer(driver.sent(1)[0], Status.SUPERSEDED, 2)
+        driver.publish(switched(driver.map, 0))
+        driver.accept_all()
+        [attempt] = driver.sent(2)
+        assert isinstance(attempt.request, PutMany)
+        assert (attempt.request.number, attempt.request.oldest, attempt.retry) == (1, 1, True)
+        assert attempt.request.since == version_of(1, 5)
+        assert (attempt.request.keys, attempt.request.values) == ([KEY, b"{a}2"], [b"v", b"v"])
+        driver.answer(attempt, Status.SUCCESS, version_of(2, 6), b"")
+        assert call.outcome == version_of(2, 6)
+        assert call.operation.numbers.oldest == 2
+
+    def test_what_is_not_answered_in_time_may_have_been_stored(self, driver: Driver) -> None:
+        write, read = driver.submit(PUT_MANY, KEY), driver.submit(GET_MANY, KEY)
+        driver.tick(11)
+        assert isinstance(write.outcome, OutcomeUnknown)
+        assert type(read.outcome) is Unavailable
+
+    @pytest.mark.parametrize("records", [[RECORD, LATER], [RECORD, b""], [b"", b""], [RECORD], [b""]])
+    def test_records_of_the_first_keys_are_an_answer(self, driver: Driver, records: list[bytes]) -> None:
+        call = driver.submit(GET_MANY, KEY)
+        driver.answer(driver.sent(1)[0], Status.SUCCESS, 0, encode_column(records))
+        assert call.outcome == records
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            b"",
+            encode_column([]),
+            encode_column([RECORD] * 3),
+            encode_column([RECORD, RECORD[:8]]),
+            encode_column([RECORD, LATER]) + b"x",
+            encode_column([RECORD, LATER])[:-1],
+            encode_column([b"", bytes(RECORD_BYTES_MAX + 1)]),
+        ],
+        ids=["nothing", "no record", "too many", "a record cut short", "more", "less", "too large"],
+    )
+    def test_any_other_loses_the_connection_and_nothing_else(self, driver: Driver, answer: bytes) -> None:
+        call = driver.submit(GET_MANY, KEY)
+        [attempt] = driver.sent(1)
+        with pytest.raises(ProtocolError):
+            driver.frame(attempt.link, RESULT, attempt.request_id, bytes(9) + answer)
+        driver.lose(1)
+        driver.accept(1)
+        driver.answer_all()
+        assert call.outcome == [make_record(1, 0, b"7")] * 2
 
 
 class TestCommands:

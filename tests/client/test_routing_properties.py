@@ -13,9 +13,9 @@ from tests.client.driver import Driver
 from tests.client.fakes import make_map, promoted, store_id, switched
 from twistedkv.clustermap import ServerState
 from twistedkv.errors import Status
-from twistedkv.messages.client import Cas, Delete, Get, Incr, MapRequest
+from twistedkv.messages.client import Cas, Delete, Get, GetMany, Incr, MapRequest
 from twistedkv.slots import slot_ranges
-from twistedkv.wire.client import CAS, DELETE, GET, INCR, PUT
+from twistedkv.wire.client import CAS, DELETE, GET, GET_MANY, INCR, PUT, PUT_MANY
 
 KEYS = [b"a", b"b", b"c", b"d", b"e"]
 SMALL_WINDOW = 4
@@ -23,7 +23,10 @@ SMALL_WINDOW = 4
 index = st.integers(0, 30)
 EVENTS = st.one_of(
     st.tuples(
-        st.just("submit"), st.sampled_from([GET, PUT, PUT, DELETE, CAS, INCR]), index, st.sampled_from([0.5, 10, 60])
+        st.just("submit"),
+        st.sampled_from([GET, PUT, PUT, DELETE, CAS, INCR, PUT_MANY, GET_MANY]),
+        index,
+        st.sampled_from([0.5, 10, 60]),
     ),
     st.tuples(st.just("cancel"), index),
     st.tuples(st.just("accept"), index),
@@ -49,10 +52,11 @@ def allowed(status: Status, request: Any, retry: bool) -> Status:
             Status.KEY_NOT_FOUND: (Get, Delete),
         }
         return status if isinstance(request, kinds[status]) else Status.SUCCESS
-    if status in (Status.SUPERSEDED, Status.OUT_OF_SPACE, Status.NOT_ENOUGH_COPIES) and isinstance(request, Get):
+    reads = isinstance(request, Get | GetMany)
+    if status in (Status.SUPERSEDED, Status.OUT_OF_SPACE, Status.NOT_ENOUGH_COPIES) and reads:
         return Status.WRONG_SERVER
     if status is Status.UNKNOWN_OUTCOME and not retry:
-        return Status.SUPERSEDED if not isinstance(request, Get) else Status.SUCCESS
+        return Status.SUCCESS if reads else Status.SUPERSEDED
     return status
 
 

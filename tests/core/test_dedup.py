@@ -172,7 +172,8 @@ def test_pieces_are_small_and_the_table_may_change_between_them():
 def test_a_client_with_large_replies_is_packed_in_several_pieces():
     """Together they would not fit into a frame, and the fill would never end."""
     table = DedupTable()
-    sizes = [1, REPLY_BYTES_MAX, 1, 60_000, 60_000, 60_000, 1]
+    half = FILL_CHUNK_BYTES * 9 // 20
+    sizes = [1, REPLY_BYTES_MAX, 1, half, half, half, 1]
     for number, size in enumerate(sizes, 1):
         table.remember(ALICE, number, 1, number, (number * 10, bytes([number]) * size))
     table.remember(BOB, 1, 1, 8, 80)

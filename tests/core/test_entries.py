@@ -1,18 +1,19 @@
-"""Log entries and rows: what is encoded is decoded, and what is cut or made up is refused as a whole."""
+"""Log entries, and keys with records: what is encoded is decoded, what is cut or made up is refused as a whole."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twistedkv.columns import column_bytes
 from twistedkv.core.entries import (
     ENTRY_HEAD_BYTES,
     ONE,
     SEVERAL,
     decode_entries,
-    decode_rows,
+    decode_records,
     encode_entry,
-    encode_rows,
-    rows_of_update,
+    encode_records,
+    records_of_update,
 )
 from twistedkv.errors import ProtocolError
 from twistedkv.limits import KEY_BYTES_MAX, REPLY_BYTES_MAX, SLOTS, UPDATE_BYTES_MAX, VALUE_BYTES_MAX
@@ -23,18 +24,36 @@ RECORDS = st.one_of(
     st.builds(make_record, U64, st.integers(0, 1), st.binary(max_size=20)),
     st.builds(make_expiring_record, U64, U64, st.binary(max_size=20)),
 )
-ROWS = st.tuples(st.integers(0, SLOTS - 1), st.binary(min_size=1, max_size=20), RECORDS)
+KEYS = st.binary(min_size=1, max_size=20)
+CHANGES = st.dictionaries(KEYS, RECORDS, max_size=4)
 WRITES = st.tuples(U64, U64, st.binary(min_size=16, max_size=16), st.binary(max_size=20))
 ENTRIES = st.one_of(
-    st.builds(lambda row, write: (*row, ONE, *write), ROWS, WRITES),
     st.builds(
-        lambda version, rows, write: (rows[0][0], b"", version.to_bytes(8, "big") + encode_rows(rows), SEVERAL, *write),
+        lambda slot, key, record, write: (slot, key, record, ONE, *write),
+        st.integers(0, SLOTS - 1),
+        KEYS,
+        RECORDS,
+        WRITES,
+    ),
+    st.builds(
+        lambda slot, version, changes, write: (slot, b"", several(version, changes), SEVERAL, *write),
+        st.integers(0, SLOTS - 1),
         U64,
-        st.lists(ROWS, min_size=1, max_size=3),
+        CHANGES,
         WRITES,
     ),
 )
 NOBODY = (0, 0, bytes(16), b"")
+
+
+def packed(changes: dict[bytes, bytes]) -> bytes:
+    """Keys and their records."""
+    return encode_records(list(changes), list(changes.values()))
+
+
+def several(version: int, changes: dict[bytes, bytes]) -> bytes:
+    """What an entry of several has in place of a record."""
+    return version.to_bytes(8, "big") + packed(changes)
 
 
 def test_an_entry_in_bytes():
@@ -49,14 +68,15 @@ def test_an_entry_in_bytes():
 
 
 def test_an_entry_of_several_records_in_bytes():
-    rows = [(0x1234, b"a", make_record(5, 0, b"v")), (0x1235, b"b", make_expiring_record(5, 0x1122, b"w"))]
-    encoded = encode_entry(0x1234, b"", (5).to_bytes(8, "big") + encode_rows(rows), SEVERAL, *NOBODY)
+    changes = {b"a": make_record(5, 0, b"v"), b"b": make_expiring_record(5, 0x1122, b"w")}
+    encoded = encode_entry(0x1234, b"", several(5, changes), SEVERAL, *NOBODY)
     assert encoded.hex() == (
-        "1234" "0000" "00000036" "00000000" "01" "0000000000000000" "0000000000000000"
+        "1234" "0000" "0000003e" "00000000" "01" "0000000000000000" "0000000000000000"
         "00000000000000000000000000000000"
         "0000000000000005"
-        "1234" "0001" "0000000a" "61" "0000000000000005" "00" "76"
-        "1235" "0001" "00000012" "62" "0000000000000005" "02" "0000000000001122" "77"
+        "00000002" "00000001" "61" "62"
+        "00000002" "ffffffff" "0000000a" "00000012"
+        "0000000000000005" "00" "76" "0000000000000005" "02" "0000000000001122" "77"
     )  # fmt: skip
 
 
@@ -66,11 +86,10 @@ def test_what_is_encoded_is_decoded(entries):
     assert list(decode_entries(encoded, len(entries))) == entries
 
 
-@given(U64, st.lists(ROWS, max_size=4))
-def test_rows_are_what_they_were_made_of_with_and_without_a_version(version, rows):
-    packed = encode_rows(rows)
-    assert list(decode_rows(packed)) == rows
-    assert list(rows_of_update(version.to_bytes(8, "big") + packed)) == rows
+@given(U64, CHANGES)
+def test_keys_and_records_are_what_they_were_with_and_without_a_version(version, changes):
+    assert decode_records(packed(changes)) == (list(changes), list(changes.values()))
+    assert records_of_update(several(version, changes)) == (list(changes), list(changes.values()))
 
 
 @given(st.lists(ENTRIES, min_size=1, max_size=3), st.data())
@@ -86,16 +105,21 @@ def test_every_cut_and_every_wrong_count_is_refused(entries, data):
         list(decode_entries(encoded + b"x", len(entries)))
 
 
-@given(st.lists(ROWS, min_size=1, max_size=3), st.data())
-def test_rows_that_are_cut_are_fewer_rows_or_refused(rows, data):
-    encoded = encode_rows(rows)
-    cut = data.draw(st.integers(0, len(encoded) - 1))
-    try:
-        found = list(decode_rows(encoded[:cut]))
-    except ProtocolError:
-        return
-    assert found == rows[: len(found)]
-    assert encode_rows(found) == encoded[:cut]
+@given(CHANGES, st.binary(min_size=1, max_size=3), st.data())
+def test_keys_and_records_that_are_cut_or_have_more_behind_them_are_refused(changes, more, data):
+    encoded = packed(changes)
+    for wrong in (encoded[: data.draw(st.integers(0, len(encoded) - 1))], encoded + more):
+        with pytest.raises(ProtocolError):
+            decode_records(wrong)
+
+
+@given(CHANGES.filter(bool), RECORDS, st.data())
+def test_each_key_has_one_record_and_is_named_once(changes, record, data):
+    keys, records = list(changes), list(changes.values())
+    again = data.draw(st.sampled_from(keys))
+    for wrong in ((keys, [*records, record]), (keys, records[1:]), ([*keys, again], [*records, record])):
+        with pytest.raises(ProtocolError):
+            decode_records(encode_records(*wrong))
 
 
 @given(st.binary(max_size=200), st.integers(0, 5))
@@ -108,13 +132,14 @@ def test_any_bytes_are_entries_or_a_protocol_error(data, count):
     assert all(len(each[2]) >= (9 if each[3] == ONE else 8) for each in entries)
 
 
-@given(st.binary(max_size=100))
-def test_any_bytes_are_rows_or_a_protocol_error(data):
+@given(st.binary(max_size=100) | st.binary(max_size=40).map(lambda tail: (1).to_bytes(4, "big") + tail))
+def test_any_bytes_are_keys_with_records_or_a_protocol_error(data):
     try:
-        rows = list(decode_rows(data))
+        keys, records = decode_records(data)
     except ProtocolError:
         return
-    assert encode_rows(rows) == data
+    assert len(set(keys)) == len(keys) == len(records)
+    assert encode_records(keys, records) == data
 
 
 @pytest.mark.parametrize(
@@ -128,11 +153,13 @@ def test_any_bytes_are_rows_or_a_protocol_error(data):
     ],
     ids=["no flags", "no moment", "too long", "no key", "too long a key"],
 )
-def test_what_could_not_be_stored_is_refused_alone_and_in_a_row(key, record):
+def test_what_could_not_be_stored_is_refused_alone_and_among_others(key, record):
     with pytest.raises(ProtocolError):
         list(decode_entries(encode_entry(1, key, record, ONE, *NOBODY), 1))
     with pytest.raises(ProtocolError):
-        list(decode_rows(encode_rows([(1, key, record)])))
+        decode_records(encode_records([key], [record]))
+    with pytest.raises(ProtocolError):
+        decode_records(packed({b"a": make_record(1, 0, b"v"), key: record, b"z": make_record(1, 1, b"")}))
 
 
 @pytest.mark.parametrize(("key", "record"), [(b"", bytes(7)), (b"k", bytes(8))], ids=["no version", "a key"])
@@ -152,8 +179,6 @@ def test_a_slot_that_does_not_exist_is_refused(slot):
     """The store would not find a place for it."""
     with pytest.raises(ProtocolError):
         list(decode_entries(encode_entry(slot, b"k", make_record(1, 0, b""), ONE, *NOBODY), 1))
-    with pytest.raises(ProtocolError):
-        list(decode_rows(encode_rows([(slot, b"k", make_record(1, 0, b""))])))
 
 
 def test_records_and_reply_together_are_bounded():
@@ -164,3 +189,18 @@ def test_records_and_reply_together_are_bounded():
     assert len(found[7]) > REPLY_BYTES_MAX - len(record)
     with pytest.raises(ProtocolError, match="too long"):
         list(decode_entries(encode_entry(1, b"k", record, ONE, 1, 1, client, bytes(UPDATE_BYTES_MAX)), 1))
+
+
+def test_the_largest_update_of_several_that_may_be_asked_for_is_replicated():
+    """Its version is no part of what the primary has counted (`ShardKeys.commit`, PUT_MANY)."""
+    keys = [b"a", b"b" * KEY_BYTES_MAX, b"c"]
+    empty = [make_record(1, 0, b"") for _ in keys]
+    room = UPDATE_BYTES_MAX - column_bytes(keys) - column_bytes(empty) - 2 * VALUE_BYTES_MAX
+    values = [bytes(VALUE_BYTES_MAX), bytes(VALUE_BYTES_MAX), bytes(room)]
+    records = [record + value for record, value in zip(empty, values, strict=True)]
+    assert column_bytes(keys) + column_bytes(records) == UPDATE_BYTES_MAX
+    record = bytes(8) + encode_records(keys, records)
+    [found] = decode_entries(encode_entry(1, b"", record, SEVERAL, *NOBODY), 1)
+    assert records_of_update(found[2]) == (keys, records)
+    with pytest.raises(ProtocolError, match="too long"):
+        list(decode_entries(encode_entry(1, b"", record, SEVERAL, 0, 0, bytes(16), b"r"), 1))

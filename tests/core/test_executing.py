@@ -20,6 +20,7 @@ from tests.support.servers import (
     secondary,
     small_keys,
 )
+from twistedkv.columns import column_bytes
 from twistedkv.core import shardkeys
 from twistedkv.errors import Status
 from twistedkv.limits import WRITE_WINDOW
@@ -418,9 +419,10 @@ def test_what_would_be_too_large_is_refused_before_it_is_given_a_sequence(reques
 
 def test_an_update_may_be_so_large_that_it_just_fits(monkeypatch):
     desk = primary(A)
-    monkeypatch.setattr(shardkeys, "UPDATE_BYTES_MAX", len(OK) + 2 * (8 + 9) + len(K) + len(L) + 20)
-    assert reply(desk, command(1, b"MSET", K, b"v" * 10, L, b"v" * 10)) == OK
-    assert reply(desk, command(2, b"MSET", K, b"v" * 10, L, b"v" * 11)).startswith(b"-ERR the update would")
+    size = column_bytes([K, L]) + column_bytes([bytes(9 + 10), bytes(9 + 11)])
+    monkeypatch.setattr(shardkeys, "UPDATE_BYTES_MAX", len(OK) + size)
+    assert reply(desk, command(1, b"MSET", K, b"v" * 10, L, b"v" * 11)) == OK
+    assert reply(desk, command(2, b"MSET", K, b"v" * 11, L, b"v" * 11)).startswith(b"-ERR the update would")
 
 
 # Keys that expire.

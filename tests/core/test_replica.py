@@ -20,6 +20,7 @@ from tests.support.servers import (
     Desk,
     configuration,
     entry,
+    entry_of_several,
     member,
     primary,
     secondary,
@@ -27,12 +28,13 @@ from tests.support.servers import (
 )
 from twistedkv.core import replica as module
 from twistedkv.core.dedup import Lookup
+from twistedkv.core.entries import encode_records
 from twistedkv.errors import ProtocolError, Status
 from twistedkv.limits import PARKED_REQUESTS_MAX
-from twistedkv.messages.client import Cas, Delete, Get, Incr, Put, Scan
+from twistedkv.messages.client import Cas, Delete, Get, GetMany, Incr, Put, PutMany, Scan
 from twistedkv.messages.coordinator import ReplicaRole, SwitchPrimary
 from twistedkv.messages.peer import Ack, BeginFill, FillAck, FillChunk, FillEnd, Refusal, RefusedSection, Section
-from twistedkv.records import TOMBSTONE, make_record, sequence_of, version_of
+from twistedkv.records import TOMBSTONE, make_record, record_version, sequence_of, version_of
 from twistedkv.slots import slot_of
 from twistedkv.wire.frames import RETRY
 
@@ -384,10 +386,14 @@ EVENTS = st.one_of(
     st.tuples(st.just("configure"), EPOCHS, st.sampled_from(SETTINGS), st.booleans()),
     st.tuples(st.just("seal"), EPOCHS),
     st.tuples(st.just("append"), EPOCHS, NEAR, st.integers(0, 3), NEAR),
+    st.tuples(st.just("append several"), EPOCHS, NEAR, st.integers(0, 3), NEAR),
     st.tuples(st.just("append mangled"), st.integers(0, 200), st.integers(0, 4)),
     st.tuples(st.just("begin fill"), EPOCHS, st.sampled_from([0, 8, 9, 10]), st.integers(0, 20)),
     st.tuples(st.just("chunk"), st.sampled_from([8, 9, 10]), st.integers(0, 12), st.booleans()),
-    st.tuples(st.just("chunk mangled"), st.binary(max_size=20)),
+    st.tuples(
+        st.just("chunk mangled"),
+        st.binary(max_size=20) | st.integers(0, 28).map(lambda cut: encode_records([b"k"], [bytes(12)])[:cut]),
+    ),
     st.tuples(st.just("switch"), EPOCHS, st.integers(1, 4)),
     st.tuples(st.just("tick"), st.sampled_from([0.0, 0.01, 0.05, 0.2, 0.35, 1.0, 4.0, 1000.0])),
     st.tuples(st.just("ack"), WHO, NEAR),
@@ -395,7 +401,11 @@ EVENTS = st.one_of(
     st.tuples(st.just("refuse"), WHO, st.sampled_from(list(Refusal)), EPOCHS, NEAR),
     st.tuples(st.just("link"), WHO, st.booleans()),
     st.tuples(st.just("stream"), st.sampled_from(["chunks", "lost", "refused"])),
-    st.tuples(st.just("request"), st.sampled_from(["get", "put", "delete", "cas", "incr", "scan"]), st.booleans()),
+    st.tuples(
+        st.just("request"),
+        st.sampled_from(["get", "put", "delete", "cas", "incr", "scan", "put many", "get many"]),
+        st.booleans(),
+    ),
     st.tuples(st.just("superseded"), EPOCHS),
     st.tuples(
         st.just("gone"),
@@ -409,6 +419,8 @@ class Watched:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.number = 100
+        self.mangled = False
+        """It may have stored what is not in its log: of a section that was refused in the middle."""
         self.closed: set[int] = set()
         """Requests of a client whose connection was closed: they need no answer."""
         self.check()
@@ -450,7 +462,10 @@ class Watched:
         assert answer.epoch >= max(known, known + epoch)
         assert answer.last == self.desk.replica.last
 
-    def append(self, epoch: int, first: int, count: int, commit: int) -> None:
+    def append_several(self, epoch: int, first: int, count: int, commit: int) -> None:
+        self.append(epoch, first, count, commit, several=True)
+
+    def append(self, epoch: int, first: int, count: int, commit: int, *, several: bool = False) -> None:
         replica = self.desk.replica
         held, known, promise = replica.last, replica.epoch, replica.promise_until
         at = max(1, replica.sequence + 1 + first)
@@ -460,6 +475,12 @@ class Watched:
             *[(b"k%d" % (n % 3), None if n % 4 == 3 else b"v") for n in range(count)],
             commit=max(0, replica.sequence + commit),
         )
+        if several:
+            entries = [
+                entry_of_several(version_of(message.epoch, at + n), {b"k": b"v", b"k%d" % n: None}, n)
+                for n in range(count)
+            ]
+            message = attrs.evolve(message, entries=b"".join(entries))
         refused = self.desk.replicate(message)
         if message.epoch < known:
             assert refused[0].refusal is Refusal.OLD_EPOCH
@@ -477,6 +498,7 @@ class Watched:
         held = replica.last
         whole = section(replica.epoch, replica.sequence + 1, (b"k", b"v"), (b"j", None), (b"k", b"w"))
         cut %= len(whole.entries)
+        self.mangled = True
         with suppress(ProtocolError):
             self.desk.replicate(attrs.evolve(whole, entries=whole.entries[:cut], count=count))
             assert replica.last == held or count < 3
@@ -491,7 +513,7 @@ class Watched:
 
     def chunk(self, fill: int, sequence: int, end: bool) -> None:
         record = make_record(version_of(2, sequence), 0, b"streamed")
-        packed = slot_of(b"k").to_bytes(2, "big") + b"\0\1" + len(record).to_bytes(4, "big") + b"k" + record
+        packed = encode_records([b"k"], [record])
         message = FillEnd(0, fill, 1) if end else FillChunk(0, fill, 1, 1, packed)
         before = self.desk.value(b"k")
         ack = self.desk.core.fill_received(message)
@@ -541,7 +563,7 @@ class Watched:
                 source.acknowledged(FillAck(0, source.fill, message.number, how == "refused"), self.desk.now)
 
     def request(self, kind: str, retried: bool) -> None:
-        self.number += kind not in ("get", "scan")
+        self.number += kind not in ("get", "scan", "get many")
         head = (self.number, 100, 0)
         request = {
             "get": Get(b"k"),
@@ -550,6 +572,8 @@ class Watched:
             "delete": Delete(*head, b"k"),
             "cas": Cas(*head, 0, b"new", b"v"),
             "incr": Incr(*head, 2, b"count"),
+            "put many": PutMany(*head, slot_of(b"k"), [b"k", b"k0"], [b"v", b"ww"]),
+            "get many": GetMany(slot_of(b"k"), [b"k", b"k0", b"new"]),
         }[kind]
         self.desk.ask(request, RETRY if retried else 0, flush=False)
 
@@ -597,12 +621,25 @@ class Watched:
             assert (replica.last, desk.core.store.keys) == (0, 0)
         if role in (ReplicaRole.SECONDARY, ReplicaRole.SEALED):
             assert known is not None and ME in known.everyone
+        self.check_bound()
         # The log reaches from what was trimmed to the end, without gaps.
         reached = replica.log.trimmed
         for chunk in replica.log.after(reached) or []:
             assert chunk.first <= reached + 1
             reached = chunk.last
         assert reached == replica.sequence
+
+    def check_bound(self) -> None:
+        """What is said to be committed is, and in the epoch of the newest update all of it is."""
+        replica = self.desk.replica
+        bound = replica.clean_below()
+        if replica.role is not ReplicaRole.PRIMARY:
+            assert bound is None
+        if bound is not None and not self.mangled:
+            for key in (b"k", b"k0", b"k1", b"k2", b"new", b"count"):
+                record = self.desk.value(key)
+                if record is not None:
+                    assert (record < bound) == (sequence_of(record_version(record)) <= replica.commit)
 
     def check_leading(self) -> None:
         """Of one who leads, or is about to."""
@@ -680,6 +717,64 @@ def test_every_event_in_every_role(role, data):
     assert watched.desk.status(watched.desk.asked) is Status.SUCCESS
     watched.happen(("configure", 1, "not I", False))
     assert watched.desk.role is ReplicaRole.NONE
+
+
+# What is committed, in one figure.
+
+
+def test_what_a_primary_has_committed_is_below_the_bound_and_nothing_else():
+    """As bytes, which begin with a version; flags and value behind it do not count."""
+    desk = primary(A)
+    assert desk.replica.clean_below() == version_of(3, 1).to_bytes(8, "big")
+    desk.put(1, b"a", b"\xff" * 9)
+    sent = desk.sent[A][-1].number
+    desk.put(2, b"b", b"")
+    desk.ask(Delete(3, 1, 0, b"a"))
+    assert desk.replica.clean_below() == version_of(3, 1).to_bytes(8, "big")
+    desk.ack(A, number=sent)
+    bound = desk.replica.clean_below()
+    assert bound == version_of(3, 2).to_bytes(8, "big")
+    assert make_record(version_of(3, 1), TOMBSTONE, b"\xff") < bound
+    assert not make_record(version_of(3, 2), 0, b"") < bound
+    assert make_record(version_of(2, 900), 0, b"v") < bound, "of an older epoch, and so committed"
+    desk.ack(A)
+    assert desk.replica.clean_below() == version_of(3, 4).to_bytes(8, "big")
+    assert all(record < desk.replica.clean_below() for record in desk.contents.values())
+
+
+def test_nothing_is_clean_below_a_bound_while_updates_of_an_older_epoch_are_in_flight():
+    """Their versions are below all of the new epoch."""
+    desk = primary(A)
+    desk.put(1, b"a")
+    sent = desk.sent[A][-1].number
+    desk.put(2, b"b")
+    desk.adopt(configuration(4, ME, [A], [B], birth=3))
+    assert desk.role is ReplicaRole.PRIMARY
+    desk.put(3, b"c")
+    assert desk.replica.clean_below() is None
+    desk.ack(A, number=sent)
+    assert desk.replica.commit == 1
+    assert desk.replica.clean_below() is None
+    desk.ack(A, number=sent + 1)
+    assert desk.replica.commit == 2
+    bound = desk.replica.clean_below()
+    assert bound == version_of(4, 3).to_bytes(8, "big")
+    assert {key for key, record in desk.contents.items() if record < bound} == {b"a", b"b"}
+
+
+def test_a_primary_whose_updates_are_all_committed_has_a_bound_in_a_new_epoch_at_once():
+    desk = primary(A)
+    desk.put(1)
+    desk.ack(A)
+    desk.adopt(configuration(4, ME, [A], [B], birth=3))
+    assert desk.replica.clean_below() == version_of(4, 2).to_bytes(8, "big")
+    desk.put(2)
+    assert desk.replica.clean_below() == version_of(4, 2).to_bytes(8, "big")
+
+
+@pytest.mark.parametrize("role", [role for role in ReplicaRole if role is not ReplicaRole.PRIMARY])
+def test_who_is_no_primary_has_no_bound(role):
+    assert BRINGING[role]().replica.clean_below() is None
 
 
 def test_parked_requests_are_bounded_and_closed_ones_are_dropped():

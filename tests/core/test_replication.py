@@ -32,5 +32,5 @@ def test_random_schedules(copies: int, servers: int) -> None:
         except AssertionError as error:
             raise AssertionError(f"seed {seed}, {copies} copies: {error}") from error
     wanted = ["failover", "filled", "switch", "retry", "SUPERSEDED", "WRONG_SERVER", "kill", "freeze", "refused"]
-    for what in (*wanted, "transaction", "pair", "expired"):
+    for what in (*wanted, "transaction", "pair", "expired", "twins", "twin read", "glance"):
         assert seen[what], f"no schedule had any: {what} (seen: {dict(seen)})"

@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from struct import Struct
 
 import attrs
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.support.servers import A, B, Desk, Pair, configuration, member, primary, recoded, section, small_keys
+from tests.support.servers import (
+    A,
+    B,
+    Desk,
+    Pair,
+    configuration,
+    entry_of_several,
+    member,
+    primary,
+    recoded,
+    section,
+    small_keys,
+)
 from twistedkv.core import transfer as module
+from twistedkv.core.entries import encode_records
 from twistedkv.core.transfer import FillSource, receive_fill
 from twistedkv.errors import ProtocolError, Status
 from twistedkv.limits import FILL_WINDOW_CHUNKS
 from twistedkv.messages.client import Delete, Put
 from twistedkv.messages.coordinator import ReplicaRole, UpdatedSecondary
-from twistedkv.messages.peer import BeginFill, FillAck, FillChunk, FillEnd, FillSessions
+from twistedkv.messages.peer import BeginFill, FillAck, FillChunk, FillEnd, FillSessions, Section
 from twistedkv.records import TOMBSTONE, make_record, version_of
-from twistedkv.slots import slot_of
 from twistedkv.wire.frames import RETRY
-
-RECORD_HEAD = Struct(">HHI")
 
 
 def chunk(*records: tuple[bytes, bytes], fill: int = 9, number: int = 1) -> FillChunk:
     """A chunk of shard 0 with these (key, record)."""
-    packed = [RECORD_HEAD.pack(slot_of(key), len(key), len(record)) + key + record for key, record in records]
-    return FillChunk(0, fill, number, len(records), b"".join(packed))
+    packed = encode_records([key for key, _ in records], [record for _, record in records])
+    return FillChunk(0, fill, number, len(records), packed)
+
+
+def mangled(data: bytes) -> st.SearchStrategy[bytes]:
+    """These bytes, one of them changed."""
+    return st.builds(
+        lambda at, byte: data[:at] + bytes([byte]) + data[at + 1 :],
+        st.integers(0, len(data) - 1),
+        st.sampled_from([0, 1, 2, 3, 255]) | st.integers(0, 255),
+    )
 
 
 def learner(fill: int = 9, start: int = 0, epoch: int = 3) -> Desk:
@@ -279,7 +297,7 @@ def test_tombstones_stay_until_the_learner_is_a_member_and_go_then():
     assert desk.value(b"k") is None
 
 
-@given(st.binary(max_size=60), st.integers(0, 3))
+@given(st.binary(max_size=60) | mangled(chunk((b"a", bytes(9)), (b"b", bytes(10))).records), st.integers(0, 3))
 def test_any_chunk_is_stored_or_a_protocol_error(records, count):
     desk = learner(fill=9)
     with suppress(ProtocolError):
@@ -295,14 +313,45 @@ def test_a_chunk_that_is_cut_short_is_a_protocol_error(data):
     desk = learner(fill=9)
     with pytest.raises(ProtocolError):
         desk.core.fill_received(attrs.evolve(whole, records=whole.records[:cut]))
-    assert set(desk.contents.values()) <= {make_record(1, 0, b"1"), make_record(2, 0, b"2")}
+    assert desk.contents == {}, "nor is any part of it stored"
 
 
-@pytest.mark.parametrize("slot", [16384, 65535])
-def test_a_record_of_a_slot_that_does_not_exist_is_a_protocol_error(slot):
-    records = RECORD_HEAD.pack(slot, 1, 9) + b"k" + make_record(1, 0, b"")
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_chunk_with_more_or_fewer_records_than_it_announces_is_a_protocol_error(count):
+    whole = chunk((b"a", make_record(1, 0, b"1")), (b"b", make_record(2, 0, b"2")))
+    desk = learner(fill=9)
+    with pytest.raises(ProtocolError, match="announced"):
+        desk.core.fill_received(attrs.evolve(whole, count=count))
+    assert desk.contents == {}
+
+
+def test_a_chunk_that_names_a_key_twice_is_a_protocol_error():
+    """Which of the two is newer, nobody would look at."""
+    desk = learner(fill=9)
     with pytest.raises(ProtocolError):
-        learner(fill=9).core.fill_received(FillChunk(0, 9, 1, 1, records))
+        desk.core.fill_received(chunk((b"a", make_record(2, 0, b"2")), (b"a", make_record(1, 0, b"1"))))
+    assert desk.contents == {}
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from([b"a", b"b", b"c"]), st.integers(1, 20), min_size=1), max_size=5),
+    st.lists(st.booleans(), min_size=5, max_size=5),
+)
+def test_of_each_key_the_newest_record_stays_however_they_come(batches, streamed):
+    """I11, for records that come together: in a chunk, or in an update of several."""
+    desk = learner(fill=9)
+    newest: dict[bytes, int] = {}
+    for number, (versions, from_stream) in enumerate(zip(batches, streamed, strict=False), 1):
+        if from_stream:
+            whole = chunk(*((key, make_record(version, 0, b"%d" % version)) for key, version in versions.items()))
+            assert not desk.core.fill_received(whole).refused
+        else:
+            logged = version_of(0, desk.replica.sequence + 1)
+            entry = entry_of_several(logged, dict.fromkeys(versions, b"%d" % logged), number)
+            assert desk.replicate(Section(0, 3, 0, logged, 1, entry)) == []
+        for key, version in versions.items():
+            newest[key] = max(version if from_stream else logged, newest.get(key, 0))
+    assert desk.contents == {key: make_record(version, 0, b"%d" % version) for key, version in newest.items()}
 
 
 def test_a_learner_with_a_store_of_its_own_begins_from_nothing():

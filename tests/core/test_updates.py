@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.servers import CLIENT, HEARTBEAT, WALL, A, Desk, primary
 from twistedkv.core.dedup import Lookup
-from twistedkv.core.entries import ONE, SEVERAL, decode_entries, rows_of_update
+from twistedkv.core.entries import ONE, SEVERAL, decode_entries, records_of_update
 from twistedkv.core.updates import Updates
 from twistedkv.limits import EXPIRED_KEYS_MAX
 from twistedkv.messages.client import Cas, Delete, Get, Incr, Put, Scan
@@ -95,7 +95,7 @@ def test_an_update_of_several_keys_is_one_entry_and_one_version():
     [(slot, key, packed, kind, *write)] = logged(desk)
     assert (slot, key, kind, write) == (slot_of(b"a"), b"", SEVERAL, [7, 6, CLIENT, b"reply"])
     assert packed[:8] == version.to_bytes(8, "big")
-    assert list(rows_of_update(packed)) == [(slot_of(key), key, record) for key, record in records.items()]
+    assert records_of_update(packed) == (list(records), list(records.values()))
     assert desk.replica.sequence == 1
     assert desk.replica.expiries.due(WALL + 9, 10) == [b"c"]
 

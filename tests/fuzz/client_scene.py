@@ -6,17 +6,22 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from tests.fuzz.scene import STORES, Scene, check_scene, framed
 from tests.fuzz.seats import FarEnd, Listening
 from tests.support.transport import MemoryNetwork
 from twistedkv.client import Client
+from twistedkv.client.operations import Operation
 from twistedkv.client.results import Incremented, Value
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
+from twistedkv.columns import encode_column
 from twistedkv.errors import Status, TwistedKVError
 from twistedkv.messages.client import (
+    GetMany,
     MapUpdate,
+    PutMany,
     Result,
     ScanItem,
     ScanPage,
@@ -25,10 +30,11 @@ from twistedkv.messages.coordinator import (
     AdminReply,
 )
 from twistedkv.messages.hello import Hello, HelloReply
+from twistedkv.records import make_expiring_record, make_record
 from twistedkv.slots import slot_of
 from twistedkv.wire import client as client_wire
 from twistedkv.wire import coordinator as coordinator_wire
-from twistedkv.wire.client import SCAN_PAGE
+from twistedkv.wire.client import GET_MANY, PUT_MANY, SCAN_PAGE
 from twistedkv.wire.frames import Frame, encode_frame
 from twistedkv.wire.shared import HELLO_REPLY, HELLO_REPLY_TYPE
 
@@ -81,6 +87,8 @@ class ClientScene(Scene):
                 "verify": client.verify(key, b"v"),
                 "noop": client.noop(server),
                 "mget": client.mget([key, key + b"0"]),
+                "put many": self._several(PUT_MANY, PutMany(0, 0, 0, slot_of(key), [key, _beside(key)], [b"v", b""])),
+                "get many": self._several(GET_MANY, GetMany(slot_of(key), [key, _beside(key), key])),
             }
             if server == 1:
                 calls |= {"status": client.admin("status"), "switch": client.admin("switch", shard=1, server=2)}
@@ -88,6 +96,12 @@ class ClientScene(Scene):
                 call.addBoth(outcomes.setdefault(name, []).append)
         self.following = client.admin_follow(lambda event: None)
         self.following.done.addBoth(outcomes.setdefault("follow", []).append)
+
+    def _several(self, kind: int, message: PutMany | GetMany) -> Deferred[Any]:
+        """As the line port asks for several keys."""
+        told: Deferred[Any] = Deferred()
+        self.client.begin(Operation(kind, b"", message.slot, self.client.deadline_at(None), told, message))
+        return told
 
     def reopen(self, seat: str) -> None:
         pass  # the client dials
@@ -128,6 +142,8 @@ RESULTS: dict[str, Any] = {
     "verify": list,
     "noop": None | Result,
     "mget": dict,
+    "put many": int,
+    "get many": list,
     "status": dict,
     "switch": dict,
     "follow": None,
@@ -156,11 +172,19 @@ def _key_of(shard: int) -> bytes:
     return next(b"a%d" % n for n in range(1000) if slot_of(b"a%d" % n) // 8192 == shard)
 
 
+def _beside(key: bytes) -> bytes:
+    """Another key of the same slot."""
+    return b"{%b}2" % key
+
+
 def _client_phrases() -> list[bytes]:
     family = client_wire.FAMILY
     the_map = _client_map()
     answers = [Result(int(status), 5, b"") for status in Status]
     answers += [Result(0, 7, b"12"), Result(99, 7, b"what")]
+    record = make_record(5, 0, b"v")
+    columns = [[record], [record, b""], [b"", make_expiring_record(5, 9, b"v"), record], [record] * 4, [b"short"], []]
+    answers += [Result(0, 0, encode_column(records)) for records in columns]
     pages = [
         ScanPage(8192, b"", [ScanItem(b"a", 5, b"v")]),
         ScanPage(16384, b"", []),

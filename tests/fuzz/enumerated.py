@@ -16,7 +16,7 @@ import twistedkv
 
 PACKAGE = Path(twistedkv.__file__).resolve().parent
 
-_CALLS = {"unpack", "unpack_from", "loads", "fromhex", "b64decode", "from_bytes"}
+_CALLS = {"unpack", "unpack_from", "iter_unpack", "loads", "fromhex", "b64decode", "from_bytes", "decode_column"}
 _NAMES = re.compile(r"_?(decode|parse)(_\w+)?|feed|frames_received|hello_received|dataReceived")
 
 OUTSIDE = {

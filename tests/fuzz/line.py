@@ -13,7 +13,7 @@ from twistedkv.limits import KEY_BYTES_MAX
 from twistedkv.resp import replies
 from twistedkv.resp.answers import Answer, AnswerDecoder, split
 from twistedkv.resp.inline import split_line
-from twistedkv.resp.requests import RequestParser
+from twistedkv.resp.requests import RequestParser, commands_of
 from twistedkv.service.course import Request, take_request
 
 WORDS = (
@@ -50,7 +50,7 @@ def parsed(pieces: list[bytes]) -> tuple[list[list[bytes]], str]:
     for piece in pieces:
         if parser.failed:
             break
-        commands += parser.feed(piece)
+        commands += commands_of(parser.feed(piece))
     return commands, parser.failed
 
 
@@ -72,6 +72,8 @@ def requests_seeds() -> list[bytes]:
         b"*1\r\n$-1\r\n",
         b"*-1\r\n",
         b"GET / HTTP/1.1\r\n",
+        b"".join(replies.bulks([b"SET", key, b"v"]) for key in (b"a", b"", b"\r\n", b"c", b"a", b"b", b"c", b"d")),
+        b"".join(replies.bulks([b"GET", key]) for key in (b"a", b"b", b"c", b"d")) + b"*2\r\n$3\r\nGET",
     ]
 
 

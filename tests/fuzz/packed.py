@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 
 from tests.support.servers import ME, SMALL, WALL, A, B, Desk, configuration, entry, small_keys
-from tests.wire.examples import LOG_ENTRY, ROWS, SESSIONS
+from tests.wire.examples import LOG_ENTRY, RECORDS, SESSIONS
 from twistedkv.core.dedup import DedupTable
-from twistedkv.core.entries import SEVERAL, decode_entries, encode_entry, encode_rows, rows_of_update
+from twistedkv.core.entries import SEVERAL, decode_entries, encode_entry, encode_records, records_of_update
 from twistedkv.errors import ProtocolError
 from twistedkv.limits import SLOTS
 from twistedkv.messages.client import Scan, ScanPage
@@ -27,16 +27,17 @@ def check_entries(data: bytes) -> None:
     assert b"".join(encode_entry(*found) for found in entries) == packed
     for found in entries:
         if found[3] == SEVERAL:
-            check_rows(found[2])
+            check_records(found[2])
 
 
-def check_rows(data: bytes) -> None:
-    """An update of several: a version, and rows."""
+def check_records(data: bytes) -> None:
+    """An update of several: a version, keys, and a record for each."""
     try:
-        rows = list(rows_of_update(data))
+        keys, records = records_of_update(data)
     except ProtocolError:
         return
-    assert data[:8] + encode_rows(rows) == data or len(data) < 8
+    assert data[:8] + encode_records(keys, records) == data
+    assert len(set(keys)) == len(keys) == len(records)
 
 
 def entries_seeds() -> list[bytes]:
@@ -53,9 +54,9 @@ def entries_seeds() -> list[bytes]:
 def several(version: int, number: int) -> bytes:
     """An entry of a key that expires, one that does not, and one that is deleted."""
     records = [make_expiring_record(version, WALL, b"v"), make_record(version, 0, b"w"), make_record(version, 1, b"")]
-    rows = [(slot_of(key), key, record) for key, record in zip(small_keys(3), records, strict=True)]
-    packed = version.to_bytes(8, "big") + encode_rows(rows)
-    return encode_entry(rows[0][0], b"", packed, SEVERAL, number, 1, b"d" * 16, b"+OK\r\n")
+    keys = small_keys(3)
+    packed = version.to_bytes(8, "big") + encode_records(keys, records)
+    return encode_entry(slot_of(keys[0]), b"", packed, SEVERAL, number, 1, b"d" * 16, b"+OK\r\n")
 
 
 def check_sessions(data: bytes) -> None:
@@ -115,8 +116,8 @@ def check_fill(data: bytes) -> None:
 def fill_seeds() -> list[bytes]:
     """A chunk with one record, a piece of the table, the end."""
     records = [make_record(version_of(2, 1), 0, b"value"), make_expiring_record(version_of(2, 2), WALL, b"value")]
-    packed = encode_rows((slot_of(key), key, record) for key, record in zip(small_keys(2), records, strict=True))
-    return [b"\x00\x01" + ROWS, b"\x00\x02" + packed, b"\x01\x00" + SESSIONS, b"\x02\x00"]
+    packed = encode_records(small_keys(2), records)
+    return [b"\x00\x01" + RECORDS, b"\x00\x02" + packed, b"\x01\x00" + SESSIONS, b"\x02\x00"]
 
 
 # Forms with many parts, for what decoding costs.
@@ -128,10 +129,10 @@ def packed_entries(count: int) -> bytes:
 
 
 def packed_records(count: int) -> bytes:
-    """So many records as they are streamed, of different keys."""
+    """So many records as they are streamed, of different keys, which are of one slot."""
     record = make_record(version_of(2, 1), 0, b"v")
-    head = bytes(3) + b"\x04" + len(record).to_bytes(4, "big")
-    return b"".join(head + n.to_bytes(4, "big") + record for n in range(count))
+    (tag,) = small_keys(1)
+    return encode_records([b"{%b}%04x" % (tag, n) for n in range(count)], [record] * count)
 
 
 def stored(packed: bytes, count: int) -> None:

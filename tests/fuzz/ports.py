@@ -19,6 +19,7 @@ from twistedkv.limits import SLOTS
 from twistedkv.line.port import LineConnection, LinePort
 from twistedkv.recording.lineclient import _Line
 from twistedkv.resp.answers import AnswerDecoder
+from twistedkv.resp.replies import bulks
 from twistedkv.service.config import ServerOptions
 from twistedkv.service.course import CourseFactory
 from twistedkv.service.server import ServerService
@@ -67,7 +68,12 @@ class _Transport(StringTransport):
 
 
 def check_port(data: bytes) -> None:
-    """The only server of a cluster, and one client who sends this in pieces."""
+    """The only server of a cluster, and one client who sends this in pieces, or at once: then runs come of it."""
+    for pieces in (pieces_of(data), [data]):
+        _check_port(pieces)
+
+
+def _check_port(pieces: list[bytes]) -> None:
     reactor = _Reactor()
     server = ServerService(reactor, ServerOptions(server_id=1), lambda: None, store_id=ME.store_id)
     core = server.core = ServerCore(ME, MemoryStore(), Timing.of(0.2), reactor.seconds, lambda: WALL)
@@ -81,7 +87,7 @@ def check_port(data: bytes) -> None:
     connection = LineConnection(port)
     transport = _Transport()
     connection.makeConnection(transport)
-    for piece in pieces_of(data):
+    for piece in pieces:
         connection.dataReceived(piece)
         reactor.turns()
     AnswerDecoder().feed(transport.value())
@@ -113,7 +119,16 @@ def port_seeds() -> list[bytes]:
         b"debug sleep 0",
         b"quit",
     ]
-    return [*requests_seeds(), *(line + b"\r\n" for line in lines), b"\n".join(lines) + b"\n"]
+    runs = b"".join(bulks([b"SET", key, b"v"]) for key in (b"a", b"b", b"a", b"c", b""))
+    runs += b"".join(bulks([b"GET", key]) for key in (b"a", b"b", b"d", b"c"))
+    return [
+        *requests_seeds(),
+        runs,
+        runs[:-3],
+        bulks([b"MULTI"]) + runs,
+        *(line + b"\r\n" for line in lines),
+        b"\n".join(lines) + b"\n",
+    ]
 
 
 class _Store:

@@ -14,7 +14,7 @@ from tests.fuzz.seats import FarEnd, Listening, dialled
 from tests.support.transport import MemoryNetwork
 from tests.wire.examples import EXAMPLES
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
-from twistedkv.core.entries import ONE, SEVERAL, encode_entry, encode_rows
+from twistedkv.core.entries import ONE, SEVERAL, encode_entry, encode_records
 from twistedkv.core.handshake import make_hello
 from twistedkv.errors import ProtocolError
 from twistedkv.limits import SLOTS
@@ -24,11 +24,13 @@ from twistedkv.messages.client import (
     Execute,
     ExecuteMode,
     Get,
+    GetMany,
     Incr,
     MapRequest,
     MapUpdate,
     Noop,
     Put,
+    PutMany,
     Result,
     Scan,
     Verify,
@@ -119,6 +121,8 @@ KEYS = {
     for shard in range(5)
 }
 """A key of each shard."""
+PAIRS = {shard: [key, b"{%b}2" % key] for shard, key in KEYS.items()}
+"""It, and another one of the same slot."""
 
 
 COORDINATOR_REPLY = HelloReply(0, 1, "test", 0, b"c" * 16, "")
@@ -252,11 +256,7 @@ def _several(shard: int, sequence: int) -> Section:
     """An update of a key that expires soon, and of one that is deleted."""
     version = version_of(2, sequence)
     soon = make_expiring_record(version, 1_700_000_100_200, b"v")
-    rows = [
-        (slot_of(KEYS[shard]), KEYS[shard], soon),
-        (slot_of(KEYS[shard]), KEYS[shard], make_record(version, 1, b"")),
-    ]
-    packed = version.to_bytes(8, "big") + encode_rows(rows)
+    packed = version.to_bytes(8, "big") + encode_records(PAIRS[shard], [soon, make_record(version, 1, b"")])
     entry = encode_entry(slot_of(KEYS[shard]), b"", packed, SEVERAL, 5, 1, b"d" * 16, b"+OK\r\n")
     return Section(shard, 2, 0, sequence, 1, entry)
 
@@ -292,12 +292,13 @@ def _server_phrases() -> dict[str, list[bytes]]:
         _commands(9, keys[SOLE], [b"SET", keys[SOLE], b"v", b"PX", b"100"]),
         _commands(0, keys[SOLE], [b"GET", keys[SOLE]]),
         _commands(10, keys[LED], [b"SET", keys[LED], b"v"], [b"INCR", keys[LED] + b"0"], watched=[Watched(key, 0)]),
+        PutMany(11, 1, 0, slot_of(keys[SOLE]), PAIRS[SOLE], [b"v", b"vv"]),
+        GetMany(slot_of(keys[SOLE]), [*PAIRS[SOLE], keys[SOLE]]),
+        PutMany(12, 1, 0, slot_of(keys[LED]), [keys[LED], keys[SOLE]], [b"", b""]),
     ]
     record = make_record(version_of(2, 1), 0, b"v")
     key = KEYS[LEARNT]
-    packed = (
-        slot_of(key).to_bytes(2, "big") + len(key).to_bytes(2, "big") + len(record).to_bytes(4, "big") + key + record
-    )
+    packed = encode_records([key], [record])
     sessions = bytes(8) + b"e" * 16 + bytes(7) + b"\x01" + bytes(7) + b"\x09" + bytes(3) + b"\x01" + bytes(20)
     other = Member(2, STORES[2])
     taken = Configuration(SOLE, 0, SHARD_SLOTS - 1, 3, 1, other, (), (shards[SOLE].primary,), False, False, (2,))

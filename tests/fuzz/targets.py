@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.fuzz import line, packed, ports, texts, wire
+from tests.fuzz import columns, line, packed, ports, texts, wire
 from tests.fuzz.client_scene import ClientScene, check_client
 from tests.fuzz.coordinator_scene import CoordinatorScene, check_coordinator
 from tests.fuzz.scene import seeds
@@ -46,6 +46,7 @@ class Target:
 TARGETS = {
     target.name: target
     for target in (
+        Target("columns", columns.check_column, columns.column_seeds, ("columns.decode_column",)),
         Target("frames", wire.check_stream, wire.stream_seeds, ("wire.frames.FrameDecoder.feed",)),
         Target(
             "opening",
@@ -65,15 +66,26 @@ TARGETS = {
                 "wire.fields.Family.decode",
                 "wire.fields.Number.read",
                 "wire.fields.Text.read",
+                "wire.fields.Column.read",
             ),
         ),
-        Target("peer", wire.check_peer, lambda: wire.message_seeds("peer"), ("wire.peer.decode_replicate",)),
-        Target("coordinator", wire.check_coordinator, lambda: wire.message_seeds("coordinator"), ()),
+        Target(
+            "peer",
+            wire.check_peer,
+            lambda: wire.message_seeds("peer"),
+            ("wire.peer.decode_replicate", "wire.peer.decode_ack"),
+        ),
+        Target(
+            "coordinator",
+            wire.check_coordinator,
+            lambda: wire.message_seeds("coordinator"),
+            ("wire.coordinator.HeartbeatDecoder.decode",),
+        ),
         Target(
             "entries",
             packed.check_entries,
             packed.entries_seeds,
-            ("core.entries.decode_entries", "core.entries.decode_rows"),
+            ("core.entries.decode_entries", "core.entries.decode_records"),
         ),
         Target("sessions", packed.check_sessions, packed.sessions_seeds, ("core.dedup.DedupTable.merge",)),
         Target("requests", line.check_requests, line.requests_seeds, ("resp.requests.RequestParser.feed",), line.WORDS),
@@ -106,7 +118,7 @@ TARGETS = {
             "port",
             ports.check_port,
             ports.port_seeds,
-            ("line.port.LineConnection.dataReceived", "core.serving.Serving.clean"),
+            ("line.port.LineConnection.dataReceived", "core.reading.Reading.clean"),
             line.WORDS,
         ),
         Target(
@@ -166,7 +178,7 @@ TARGETS = {
                 "service.registration.Registration._call",
                 "core.server.ServerCore.requests",
                 "core.replica.Replica._apply",
-                "core.serving.Serving._get",
+                "core.reading.Reading._get",
                 "storage.memory.MemoryStore.purge",
                 "records.record_version",
             ),
@@ -191,6 +203,7 @@ TARGETS = {
             (
                 "client.rim._LinkSession.frames_received",
                 "client.routing.Router.frames_received",
+                "client.routing._records",
                 "client.routing.Router._direct_received",
                 "client.journal._decode",
             ),

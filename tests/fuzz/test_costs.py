@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,10 +17,11 @@ from tests.fuzz.mutations import mutated
 from tests.fuzz.packed import merged, packed_entries, packed_records, packed_sessions, stored
 from tests.wire.examples import CONFIGURATION, EXAMPLES, LAYOUTS, STORE_A, Example
 from twistedkv.clustermap import ClusterMap, Server, ServerState
+from twistedkv.columns import decode_column, encode_column
 from twistedkv.core.entries import decode_entries
 from twistedkv.errors import ProtocolError
-from twistedkv.limits import FRAME_BYTES_MAX
-from twistedkv.messages.client import MapUpdate, ScanItem, ScanPage
+from twistedkv.limits import FRAME_BYTES_MAX, KEYS_MAX
+from twistedkv.messages.client import GetMany, MapUpdate, PutMany, ScanItem, ScanPage
 from twistedkv.messages.coordinator import Heartbeat, ReplicaRole, ShardReport
 from twistedkv.messages.peer import Ack, Refusal, RefusedSection, Replicate, Section
 from twistedkv.wire import client, coordinator, peer
@@ -31,6 +33,8 @@ SMALL_BYTES = 32 * KIB
 """What may be held for an input that is itself small: errors, buffers, the interpreter's own."""
 BYTES_PER_BYTE = 16
 """Memory of a decoded message for each of its bytes, at most: numbers, lists and objects are larger than their form."""
+BYTES_PER_STRING = 128
+"""The same for each string of a column, however short it is."""
 STEPS_PER_BYTE = 30
 STEPS_FIXED = 2_000
 
@@ -135,11 +139,17 @@ def many(count: int) -> dict[str, tuple[Callable[[bytes], object], bytes]]:
         ),
         (peer.FAMILY.layouts[peer.ACK], Ack(1, [RefusedSection(1, Refusal.GAP, 1, 1)] * count)),
         (peer.FAMILY.layouts[peer.REPLICATE], Replicate(1, [Section(1, 1, 1, 1, 0, b"")] * count)),
+        (client.FAMILY.layouts[client.PUT_MANY], PutMany(1, 1, 0, 0, [b"k"] * count, [b"v", *[b"vv"] * (count - 1)])),
+        (client.FAMILY.layouts[client.GET_MANY], GetMany(0, [b"%d" % n for n in range(count)])),
     ]
     forms: dict[str, tuple[Callable[[bytes], object], bytes]] = {
         layout.label: (layout.decode, layout.encode(message)) for layout, message in messages
     }
     forms["Replicate, by hand"] = (peer.decode_replicate, forms["Replicate"][1])
+    forms["PutMany of one size"] = (
+        partial(client.decode_request, client.PUT_MANY),
+        client.encode_request(PutMany(1, 1, 0, 0, [b"%016x" % n for n in range(count)], [b"v"] * count))[1],
+    )
     forms["entries"] = (lambda data: list(decode_entries(data, count)), packed_entries(count))
     forms["records"] = (lambda data: stored(data, count), packed_records(count))
     forms["sessions"] = (merged, packed_sessions(count))
@@ -163,6 +173,16 @@ def test_the_memory_for_a_list_grows_with_its_items(name: str) -> None:
     take, data = many(3000)[name]
     gc.collect()
     assert peak_bytes(lambda: take(data)) < SMALL_BYTES + BYTES_PER_BYTE * len(data)
+
+
+@pytest.mark.parametrize("strings", [[b"v"], [b""], [b"", b"v"]], ids=["of one size", "empty", "of different sizes"])
+def test_the_shortest_strings_cost_no_more_than_so_much_each(strings: list[bytes]) -> None:
+    """They are smaller than the objects that are made of them, so it is their number that has a bound."""
+    many = (strings * KEYS_MAX)[:KEYS_MAX]
+    data = encode_column(many)
+    assert peak_bytes(lambda: decode_column(data, 0, 0, 1, KEYS_MAX)) < SMALL_BYTES + BYTES_PER_STRING * KEYS_MAX
+    with pytest.raises(ProtocolError, match="at most"):
+        decode_column(data, 0, 0, 1, KEYS_MAX - 1)
 
 
 def test_these_measures_see_what_they_measure() -> None:

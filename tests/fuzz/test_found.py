@@ -25,7 +25,7 @@ from twistedkv.client.arguments import parse_addresses
 from twistedkv.client.dialing import connect
 from twistedkv.client.journal import _decode
 from twistedkv.core.dedup import DedupTable
-from twistedkv.core.entries import decode_entries, encode_entry
+from twistedkv.core.entries import decode_entries, encode_entry, encode_records
 from twistedkv.core.handshake import make_hello
 from twistedkv.errors import (
     ConfigurationError,
@@ -102,7 +102,7 @@ def test_a_key_out_of_bounds_is_not_replicated(key: bytes) -> None:
         list(decode_entries(entry(version_of(3, 1), key, b"v"), 1))
     desk = filling()
     record = make_record(version_of(3, 1), 0, b"v")
-    packed = bytes(2) + len(key).to_bytes(2, "big") + len(record).to_bytes(4, "big") + key + record
+    packed = encode_records([key], [record])
     with pytest.raises(ProtocolError):
         desk.core.fill_received(FillChunk(0, 7, 1, 1, packed))
 

@@ -18,15 +18,16 @@ from tests.fuzz.mutations import anything, mutated, scripts
 from tests.fuzz.scripts import Deed, Step, data_of
 from tests.fuzz.server_scene import SERVER_PHRASES, ServerScene, check_server
 from tests.fuzz.targets import CRASHERS, TARGETS, Target
-from tests.fuzz.wire import check_cuts, cut, message_seeds
+from tests.fuzz.wire import check_cuts, cut, message_seeds, read
 from tests.support.transport import random_pieces
 from tests.wire.examples import EXAMPLES, LAYOUTS
 from twistedkv.errors import ProtocolError
+from twistedkv.limits import FRAME_BYTES_MAX
 from twistedkv.net.client import ClientSession
 from twistedkv.net.framed import Connection
 from twistedkv.net.peer import PeerReceiver
 from twistedkv.wire import client, coordinator, fields, peer, shared
-from twistedkv.wire.frames import Frame, FrameDecoder
+from twistedkv.wire.frames import Frame, FrameDecoder, encode_frame
 
 every_target = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 ALL = sorted({family for family, _ in LAYOUTS})
@@ -79,19 +80,29 @@ def test_frames_of_all_families_in_any_pieces(frames: list[bytes], sizes: list[b
 @settings(max_examples=max(1, settings().max_examples // 5))
 @given(st.lists(mutated(SERVER_PHRASES["client"]), min_size=1, max_size=6), st.integers(0, 1 << 16))
 def test_a_client_is_answered_the_same_however_its_bytes_come(frames: list[bytes], seed: int) -> None:
-    """But for what is lost with a frame that ends the connection: then nothing more is answered than byte by byte."""
-    answers = []
-    for pieces in (lambda: 1, random_pieces(seed, 40), lambda: None):
-        scene = ServerScene(pieces)
-        scene.end_at("client").say(b"".join(frames))
-        scene.pass_time(0.2)
-        end = scene.ends["client"]
-        answers.append((end.open, sorted(end.frames[1:])))
-        scene.check()
-        scene.close()
-    for is_open, found in answers[1:]:
-        assert is_open == answers[0][0]
-        assert found == answers[0][1] if is_open else set(found) <= set(answers[0][1])
+    """But for what is lost with a frame that ends the connection: then nothing more is answered than without it."""
+    stream = b"".join(frames)
+    answers = [answered(stream, pieces) for pieces in (lambda: 1, random_pieces(seed, 40), lambda: None)]
+    is_open, all_of_them = answers[0]
+    if not is_open:
+        good = read([stream[at : at + 1] for at in range(len(stream))], FRAME_BYTES_MAX).frames
+        whole = b"".join(encode_frame(kind, body, request_id, flags) for kind, flags, request_id, body in good)
+        _, all_of_them = answered(whole, lambda: None)
+    for still_open, found in answers:
+        assert still_open == is_open
+        assert found == all_of_them if is_open else set(found) <= set(all_of_them)
+
+
+def answered(stream: bytes, pieces: Callable[[], int | None]) -> tuple[bool, list[Frame]]:
+    """Whether a client that says this is still connected then, and what it has been answered."""
+    scene = ServerScene(pieces)
+    scene.end_at("client").say(stream)
+    scene.pass_time(0.2)
+    end = scene.ends["client"]
+    found = end.open, sorted(end.frames[1:])
+    scene.check()
+    scene.close()
+    return found
 
 
 @pytest.mark.parametrize("family", [client.FAMILY, peer.FAMILY, coordinator.FAMILY], ids=lambda family: family.name)

@@ -13,8 +13,9 @@ from twistedkv.clustermap import ClusterMap
 from twistedkv.core.entries import decode_entries
 from twistedkv.errors import ProtocolError
 from twistedkv.messages.client import MapUpdate
-from twistedkv.messages.peer import Replicate
-from twistedkv.wire import client, peer
+from twistedkv.messages.coordinator import Heartbeat
+from twistedkv.messages.peer import Ack, Replicate
+from twistedkv.wire import client, coordinator, peer
 from twistedkv.wire.fields import Layout
 from twistedkv.wire.frames import HEADER_BYTES, Frame, FrameDecoder, encode_frame
 
@@ -164,10 +165,14 @@ def check_client(data: bytes) -> None:
 
 
 def check_peer(data: bytes) -> None:
-    """Replication and fills: the codec of REPLICATE written out by hand equals its table, also of what is in it."""
+    """Replication and fills: the codecs written out by hand equal their tables, also of what is in them."""
     number, body, message = _by_table("peer", data)
     if number == peer.REPLICATE:
         assert _decoded(lambda: peer.decode_replicate(body)) == message
+    if number == peer.ACK:
+        assert _decoded(lambda: peer.decode_ack(body)) == message
+    if isinstance(message, Ack):
+        assert peer.encode_ack(message.number, message.refused) == body
     if isinstance(message, Replicate):
         assert peer.encode_replicate(message) == body
         for section in message.sections:
@@ -175,5 +180,21 @@ def check_peer(data: bytes) -> None:
 
 
 def check_coordinator(data: bytes) -> None:
-    """Servers, operators and the coordinator."""
-    _by_table("coordinator", data)
+    """Servers, operators and the coordinator. A heartbeat is what its table says, whichever came before it."""
+    number, body, message = _by_table("coordinator", data)
+    if number != coordinator.HEARTBEAT:
+        return
+    (known,) = (seed[1:] for seed in message_seeds("coordinator") if seed[0] == coordinator.HEARTBEAT)
+    for before in (b"", body, known):
+        decoder = coordinator.HeartbeatDecoder()
+        _decoded(lambda decoder=decoder, before=before: decoder.decode(before))  # type: ignore[misc]
+        found = _decoded(lambda decoder=decoder: decoder.decode(body))  # type: ignore[misc]
+        assert without_numbers(found) == without_numbers(message)
+        assert found == message or before == known
+
+
+def without_numbers(heartbeat: Heartbeat | None) -> Heartbeat | None:
+    """But for the numbers of updates, which are not always the latest."""
+    if heartbeat is None:
+        return None
+    return attrs.evolve(heartbeat, reports=[attrs.evolve(each, last=0, commit=0) for each in heartbeat.reports])

@@ -13,7 +13,9 @@ from twistedkv.client.operations import Waiter
 from twistedkv.limits import SLOTS
 from twistedkv.line.conversation import Conversation
 from twistedkv.line.desk import Desk
+from twistedkv.line.failures import reply_of
 from twistedkv.line.functions import table
+from twistedkv.line.reply import RunReply
 from twistedkv.resp import replies
 
 SHARDS = 6
@@ -34,12 +36,29 @@ class Begun:
         self.waiter.callback(reply)
 
 
+@attrs.define
+class _Part:
+    """Waits for the commands of a run that are of one shard."""
+
+    run: RunReply
+    shard: Any
+
+    def callback(self, reply: bytes) -> None:
+        """All have this reply."""
+        self.run.part(self.shard, b"" if reply == replies.OK else reply)
+
+    def errback(self, fail: Exception) -> None:
+        """None has one."""
+        self.run.part(self.shard, reply_of(fail))
+
+
 class SlowShards:
     """Shards that keep what they are asked. Each has as many slots as the others."""
 
     def __init__(self) -> None:
         self.begun: list[Begun] = []
         self.full = False
+        self.known = True
         self.here = True
         """Whether this server is the primary of all of them."""
 
@@ -56,6 +75,24 @@ class SlowShards:
 
     def value(self, slot: int, key: bytes) -> None:
         """Nothing can be told at once."""
+
+    def values(self, slots: list[int], keys: list[bytes]) -> None:
+        """Nothing of them, either."""
+
+    def put(self, waiter: Waiter, slot: int, key: bytes, value: bytes) -> None:
+        """Keep it."""
+        self.begun.append(Begun(waiter, slot, [[b"SET", key, value]], {}))
+
+    def put_run(self, waiter: RunReply, slots: list[int], keys: list[bytes], values: list[bytes]) -> list[int]:
+        """Keep the part of each shard."""
+        shards: list[Any] = [self.shard(slot) for slot in slots]
+        waiter.begin(shards, len(set(shards)))
+        commands = [[b"SET", key, value] for key, value in zip(keys, values, strict=True)]
+        first = {shard: slots[shards.index(shard)] for shard in shards}
+        for shard, slot in first.items():
+            theirs = [command for command, its in zip(commands, shards, strict=True) if its == shard]
+            self.begun.append(Begun(_Part(waiter, shard), slot, theirs, {}))
+        return list(first.values())
 
     def execute(self, waiter: Waiter, slot: int, command: list[bytes], *, writes: bool, protocol: int) -> None:
         """Keep it."""

@@ -12,8 +12,8 @@ class Listener:
     def __init__(self) -> None:
         self.told: list[bytes] = []
 
-    def settled(self, replies: list[Reply]) -> None:
-        self.told += [reply.data for reply in replies]
+    def answered(self, reply: Reply) -> None:
+        self.told.append(reply.data)
 
 
 def test_a_result_and_a_failure_are_replies() -> None:

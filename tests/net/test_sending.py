@@ -57,7 +57,7 @@ def read_all(far: socket.socket, transport: Any) -> bytes:
 
 def test_what_the_socket_takes_is_sent_at_once(pair: Any) -> None:
     transport, far, reactor = pair
-    sending.send(transport, b"one")
+    sending.sender(transport)(b"one")
     assert far.recv(100) == b"one"
     assert not reactor.writers, "nobody has to be told when the socket takes more"
 
@@ -66,28 +66,28 @@ def test_what_it_does_not_take_follows_in_order(pair: Any) -> None:
     transport, far, reactor = pair
     pieces = [bytes([number]) * 3000 for number in range(40)]
     for piece in pieces:
-        sending.send(transport, piece)
+        sending.sender(transport)(piece)
     assert transport in reactor.writers
     assert read_all(far, transport) == b"".join(pieces)
-    sending.send(transport, b"and on")
+    sending.sender(transport)(b"and on")
     assert read_all(far, transport) == b"and on"
 
 
 def test_nothing_is_sent_ahead_of_what_waits(pair: Any) -> None:
     transport, far, _ = pair
     transport.write(b"first,")
-    sending.send(transport, b"second")
+    sending.sender(transport)(b"second")
     assert read_all(far, transport) == b"first,second"
 
 
 def test_after_the_end_it_is_as_with_the_transport(pair: Any) -> None:
     transport, _, _ = pair
     transport.loseConnection()
-    sending.send(transport, b"late")
+    sending.sender(transport)(b"late")
     assert b"late" in transport._tempDataBuffer or transport.dataBuffer == b"late"
     transport.connected = False
     before = list(transport._tempDataBuffer)
-    sending.send(transport, b"lost")
+    sending.sender(transport)(b"lost")
     assert transport._tempDataBuffer == before
 
 
@@ -95,7 +95,7 @@ def test_a_connection_that_is_lost_is_found_out_by_the_transport(pair: Any) -> N
     transport, far, reactor = pair
     far.close()
     for _ in range(3):
-        sending.send(transport, b"x")
+        sending.sender(transport)(b"x")
     assert transport in reactor.writers
 
 
@@ -107,5 +107,5 @@ def test_what_is_no_socket_is_written_to_as_ever() -> None:
             self.data += data
 
     memory = Memory()
-    sending.send(memory, b"x")
+    sending.sender(memory)(b"x")
     assert memory.data == b"x"

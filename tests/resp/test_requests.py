@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twistedkv.limits import ARGUMENTS_MAX, INLINE_BYTES_MAX, REQUEST_BYTES_MAX, VALUE_BYTES_MAX
-from twistedkv.resp.requests import RequestParser
+from twistedkv.resp.requests import Request, RequestParser, Run, commands_of
 
 ARGUMENTS = st.lists(
     st.binary(max_size=40) | st.sampled_from([b"\r\n", b"\r", b"\n", b"a\r\nb\r\n\r", b""]), min_size=1
@@ -26,7 +26,7 @@ def fed(*pieces: bytes) -> tuple[list[list[bytes]], str]:
     commands = []
     for piece in pieces:
         if not parser.failed:
-            commands += parser.feed(piece)
+            commands += commands_of(parser.feed(piece))
     return commands, parser.failed
 
 
@@ -123,6 +123,7 @@ def test_what_came_before_an_error_is_executed() -> None:
         (b"*1\r\n3\r\n", "expected '$', got '3'"),
         (b"*1\r\nx", "expected '$', got 'x'"),
         (b"*1\r\n\r\n", "expected '$', got ' '"),
+        (b"*1\r\n\r", "expected '$', got ' '"),
         (b"*" + b"1" * INLINE_BYTES_MAX + b"1", "too big mbulk count string"),
         (b"*1\r\n$" + b"1" * INLINE_BYTES_MAX + b"1", "too big bulk count string"),
         (b"x" * (INLINE_BYTES_MAX + 1), "too big inline request"),
@@ -182,3 +183,92 @@ def test_a_burst_of_like_commands_with_some_that_are_not(
     data = b"".join(map(array, commands))
     assert fed(data) == (commands, "")
     assert fed(*in_pieces(data, cuts)) == (commands, "")
+
+
+# Commands of one name in a row, which come as one.
+
+
+NAMES = st.sampled_from([b"SET", b"set", b"GET", b"DEL"])
+VALUES = (
+    st.binary(max_size=6)
+    | st.sampled_from([b"", b"\r\n", b"a\r\n$1\r\nb", b"$3", b"*3", b"*3\r\n$3\r\nSET"])
+    | st.integers(1098, 1102).map(bytes)
+)
+BURSTS = st.lists(
+    st.tuples(NAMES, st.integers(0, 3), st.lists(st.lists(VALUES, min_size=3, max_size=3), min_size=1, max_size=8)),
+    max_size=4,
+).map(lambda bursts: [[name, *arguments[:width]] for name, width, several in bursts for arguments in several])
+"""Commands of one name and with so many arguments in a row, then of another, and values of which a few are special."""
+
+
+def requests_of(data: bytes) -> list[Request]:
+    """What comes of the data, as it comes."""
+    return RequestParser().feed(data)
+
+
+@given(BURSTS, st.lists(st.integers(0, 10_000), max_size=6))
+def test_commands_in_a_row_are_the_same_singly_and_together(commands: list[list[bytes]], cuts: list[int]) -> None:
+    pieces = [array(command) for command in commands]
+    data = b"".join(pieces)
+    assert fed(*pieces) == (commands, "")
+    assert fed(data) == (commands, "")
+    assert fed(*in_pieces(data, cuts)) == (commands, "")
+
+
+@given(BURSTS, GARBAGE, BURSTS, st.lists(st.integers(0, 10_000), max_size=6))
+def test_what_is_wrong_among_commands_in_a_row_is_found_in_any_pieces(
+    before: list[list[bytes]], garbage: bytes, behind: list[list[bytes]], cuts: list[int]
+) -> None:
+    data = b"".join(map(array, before)) + garbage + b"".join(map(array, behind))
+    assert fed(*in_pieces(data, cuts)) == fed(data) == fed(*(data[at : at + 1] for at in range(len(data))))
+
+
+@given(BURSTS)
+def test_a_run_has_columns_of_one_length_and_says_which_commands_it_is(commands: list[list[bytes]]) -> None:
+    found = requests_of(b"".join(map(array, commands)))
+    assert commands_of(found) == commands
+    for request in found:
+        if isinstance(request, Run):
+            assert request.columns and {len(column) for column in request.columns} == {len(request)}
+            singly = request.commands()
+            assert len(singly) == len(request) and all(command[0] == request.name for command in singly)
+            assert commands_of([request]) == singly
+
+
+def test_like_commands_in_a_row_come_as_one() -> None:
+    sets = [[b"SET", b"k%d" % n, b"v"] for n in range(5)]
+    gets = [[b"GET", b"k%d" % n] for n in range(4)]
+    [run] = requests_of(b"".join(map(array, sets)))
+    assert isinstance(run, Run)
+    assert (run.name, run.columns, len(run)) == (b"SET", [[b"k%d" % n for n in range(5)], [b"v"] * 5], 5)
+    [run] = requests_of(b"".join(map(array, gets)))
+    assert isinstance(run, Run)
+    assert (run.name, run.columns, len(run)) == (b"GET", [[b"k%d" % n for n in range(4)]], 4)
+
+
+def test_few_commands_or_other_names_come_singly() -> None:
+    few = [[b"SET", b"k%d" % n, b"v"] for n in range(3)]
+    assert requests_of(b"".join(map(array, few))) == few
+    other = [[name, b"k", b"v"] for name in (b"SET", b"set", b"SET", b"SET", b"SET")]
+    assert requests_of(b"".join(map(array, other))) == other
+
+
+def test_a_run_ends_with_the_last_whole_command_and_the_next_goes_on() -> None:
+    sets = [[b"SET", b"k%02d" % n, b"v"] for n in range(12)]
+    data = b"".join(map(array, sets))
+    parser = RequestParser()
+    middle = len(data) // 2 + 3
+    first, second = parser.feed(data[:middle]), parser.feed(data[middle:])
+    assert commands_of(first) == sets[:6] and commands_of(second) == sets[6:]
+
+
+@given(ARGUMENTS.filter(lambda arguments: len(arguments) < 12), ARGUMENTS, st.integers(0, 400))
+def test_a_command_that_comes_alone_is_the_same_as_among_others(
+    arguments: list[bytes], following: list[bytes], cut: int
+) -> None:
+    """When it is whole, it is taken at once."""
+    alone, next_one = array(list(arguments)), array(list(following))
+    assert fed(b"PING\r\n", alone, next_one) == ([[b"PING"], list(arguments), list(following)], "")
+    both = alone + next_one
+    cut %= len(both)
+    assert fed(b"PING\r\n", both[:cut], both[cut:])[0] == [[b"PING"], list(arguments), list(following)]

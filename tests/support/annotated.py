@@ -7,7 +7,8 @@ from enum import IntEnum
 from typing import Any
 
 from tests.wire.examples import Example
-from twistedkv.wire.fields import Field, Fixed, Layout, Many
+from twistedkv.columns import COLUMN_HEAD_BYTES, STRING_HEAD_BYTES
+from twistedkv.wire.fields import Column, Field, Fixed, Layout, Many
 from twistedkv.wire.frames import HEADER_BYTES
 
 _HEX_WIDTH = 34
@@ -41,6 +42,8 @@ def _leaves(path: str, field: Field, value: Any) -> Iterator[tuple[str, Any, byt
         yield f"{path}, count", len(value), b"".join(out)
         for number, item in enumerate(value):
             yield from _leaves(f"{path}[{number}]", field._item, item)
+    elif isinstance(field, Column):
+        yield from _column(path, field, value)
     else:
         out = []
         field.write(value, out)
@@ -49,6 +52,24 @@ def _leaves(path: str, field: Field, value: Any) -> Iterator[tuple[str, Any, byt
             out = out[1:]
         if b"".join(out):
             yield path, None if isinstance(field, Fixed) else value, b"".join(out)
+
+
+def _column(path: str, field: Column, strings: list[bytes]) -> Iterator[tuple[str, Any, bytes]]:
+    """The count, the size or the sizes, and the strings."""
+    out: list[bytes] = []
+    field.write(strings, out)
+    (data,) = out
+    half = COLUMN_HEAD_BYTES // 2
+    yield f"{path}, count", len(strings), data[:half]
+    if len({len(string) for string in strings}) == 1:
+        yield f"{path}, size of each", len(strings[0]), data[half:COLUMN_HEAD_BYTES]
+    else:
+        yield f"{path}, sizes that differ", None, data[half:COLUMN_HEAD_BYTES]
+        for number, string in enumerate(strings):
+            start = COLUMN_HEAD_BYTES + STRING_HEAD_BYTES * number
+            yield f"{path}[{number}], size", len(string), data[start : start + STRING_HEAD_BYTES]
+    for number, string in enumerate(strings):
+        yield f"{path}[{number}]", string, string
 
 
 def _value(value: Any) -> str:

@@ -16,13 +16,14 @@ from unittest import mock
 import attrs
 
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
+from twistedkv.columns import decode_column
 from twistedkv.core import server
 from twistedkv.core.lease import Timing
 from twistedkv.core.mailbox import Mailbox
 from twistedkv.core.server import ServerCore
 from twistedkv.errors import Status
 from twistedkv.limits import EXPIRED_KEYS_MAX
-from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, Incr, Put
+from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, GetMany, Incr, Put, PutMany, Result
 from twistedkv.messages.coordinator import (
     Heartbeat,
     Relinquished,
@@ -36,6 +37,7 @@ from twistedkv.messages.coordinator import (
     UpdateSecondaryFailed,
 )
 from twistedkv.messages.peer import BeginFill, Configure, Replicate
+from twistedkv.records import RECORD_BYTES_MAX, record_value, record_version
 from twistedkv.slots import slot_of
 from twistedkv.storage.memory import MemoryStore
 from twistedkv.wire import peer as peer_wire
@@ -43,13 +45,17 @@ from twistedkv.wire.client import decode_result, encode_request
 from twistedkv.wire.frames import RETRY, FrameDecoder
 
 HEARTBEAT = 0.2
-READS = ("get", "pair", "fleeting get", "fleeting read")
+READS = ("get", "pair", "fleeting get", "fleeting read", "twin read")
 """Kinds of operations that have no number."""
 SETTLE_STEPS_MAX = 3000  # of 20 ms: a minute
 COMMANDS = ("set", "del", "command incr", "transaction", "pair", "fleeting set", "fleeting get")
 """Kinds of operations that are commands of the line port."""
 PAIR = (b"one of two", b"two of two")
 """Keys that are only ever incremented together."""
+TWINS = (b"one twin", b"another twin", b"a third one")
+"""Keys that are only ever stored together."""
+PLAIN = (*PAIR, *TWINS, b"counter", b"key0", b"key1", b"key2", b"key3")
+"""All that do not expire."""
 
 
 @attrs.define(eq=False)
@@ -406,7 +412,8 @@ class CoreCluster:
         kind = self.random.choice(
             ["put", "put", "get", "get", "incr", "cas", "delete",
              "set", "del", "command incr", "transaction", "pair",
-             "fleeting set", "fleeting get", "fleeting get", "fleeting read", "fleeting read"]
+             "fleeting set", "fleeting get", "fleeting get", "fleeting read", "fleeting read",
+             "twins", "twins", "twin read", "twin read"]
         )  # fmt: skip
         key = b"counter" if kind.endswith("incr") else b"key%d" % self.random.randrange(4)
         client.number += kind not in READS
@@ -424,6 +431,12 @@ class CoreCluster:
         elif kind == "incr":
             request = Incr(*head, 1, key)
             self.counter_begun[key] = self.counter_begun.get(key, 0) + 1
+        elif kind == "twins":
+            key = TWINS[0]
+            request = PutMany(*head, slot_of(key), list(TWINS), [value] * len(TWINS))
+        elif kind == "twin read":
+            key = TWINS[0]
+            request = GetMany(slot_of(key), [client.fleeting_key, *TWINS])
         elif kind in COMMANDS:
             key, request = self.new_commands(client, kind, key, value)
         elif kind == "cas":
@@ -476,6 +489,8 @@ class CoreCluster:
         if operation.kind == "fleeting read":
             self.was_read(client, result.value if status is Status.SUCCESS else None)
         if status is Status.SUCCESS:
+            if operation.kind == "twin read":
+                self.was_read_together(client, operation, result)
             client.since = max(client.since, result.version)
             if operation.kind == "get":
                 assert result.version >= operation.floor, f"a stale read of {operation.key!r}"
@@ -508,6 +523,32 @@ class CoreCluster:
             self.was_read(client, None if parts[0] == b"$-1" else parts[1])
         return parts[0][1:]
 
+    def was_read_together(self, client: Client, operation: Operation, result: Result) -> None:
+        """A client has read its key that expires, and keys that are always stored together."""
+        (fleeting, *records), end = decode_column(result.value, 0, 0, RECORD_BYTES_MAX, 1 + len(TWINS))
+        assert end == len(result.value)
+        assert len(set(records)) == 1, f"half an update was read: {records}"
+        self.was_read(client, record_value(fleeting) if fleeting else None)
+        result.version = record_version(records[0]) if records[0] else 0
+        assert result.version >= operation.floor, "a stale read of several keys"
+
+    def glance(self) -> None:
+        """What a server may tell at once, by the bound of `clean_below`, is an answered read as well."""
+        node = self.random.choice(list(self.nodes.values()))
+        replica = node.core.replicas.get(0)
+        if not self.running(node) or replica is None or self.now >= replica.lease_until:
+            return
+        bound = replica.clean_below()
+        if bound is None:
+            return
+        for key in PLAIN:
+            record = node.core.store.get(slot_of(key), key)
+            if record is None or (record < bound and not record[8]):
+                version = record_version(record) if record is not None else self.acknowledged.get(key, 0)
+                assert version >= self.acknowledged.get(key, 0), f"a stale look at {key!r}"
+                self.acknowledged[key] = version
+                self.count("glance")
+
     def was_read(self, client: Client, value: bytes | None) -> None:
         """A client has read its key that expires. Whatever a server's clock shows, what was gone stays so."""
         if value is None:
@@ -522,6 +563,7 @@ class CoreCluster:
         """Something happens."""
         draw = self.random.random()
         self.wall_ahead += self.random.choice([0.0, 0.0, 0.02])
+        self.glance()
         pairs = list(self.links)
         if draw < 0.30:
             self.client_step(self.random.choice(self.clients))
@@ -651,6 +693,7 @@ class CoreCluster:
         assert not [key for key in contents[0] if key.startswith(b"fleeting")], "what has expired is still there"
         first, second = (contents[0].get(key, b"") for key in PAIR)
         assert first == second, "half a transaction was stored"
+        assert len({contents[0].get(key) for key in TWINS}) == 1, "half an update was stored"
         for key, version in self.acknowledged.items():
             record = self.node_of(self.configuration.primary).core.store.get(slot_of(key), key)  # type: ignore[union-attr]
             if record is not None:

@@ -15,7 +15,7 @@ import attrs
 
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
 from twistedkv.core.dedup import DedupTable
-from twistedkv.core.entries import ONE, encode_entry
+from twistedkv.core.entries import ONE, SEVERAL, encode_entry, encode_records
 from twistedkv.core.lease import Timing
 from twistedkv.core.mailbox import Mailbox
 from twistedkv.core.progress import Follower, PeerLink
@@ -80,6 +80,15 @@ def entry(
     """One log entry of one key; `value` None is a deletion."""
     record = make_record(version, TOMBSTONE if value is None else 0, value or b"")
     return encode_entry(slot_of(key), key, record, ONE, number, min(number, 1), client, reply)
+
+
+def entry_of_several(
+    version: int, updates: dict[bytes, bytes | None], number: int = 0, client: bytes = NO_CLIENT, reply: bytes = b""
+) -> bytes:
+    """One log entry of several keys; a value of None is a deletion."""
+    records = [make_record(version, TOMBSTONE if value is None else 0, value or b"") for value in updates.values()]
+    packed = version.to_bytes(8, "big") + encode_records(list(updates), records)
+    return encode_entry(slot_of(next(iter(updates))), b"", packed, SEVERAL, number, min(number, 1), client, reply)
 
 
 def section(

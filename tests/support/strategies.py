@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twistedkv.limits import EPOCH_MAX, SHARDS_MAX, SLOTS
 from twistedkv.wire.fields import (
     Bytes,
+    Column,
     Enumerated,
     Family,
     Field,
@@ -50,6 +51,10 @@ def of_field(field: Field) -> st.SearchStrategy[Any]:
             return st.text(_TEXT_CHARACTERS, max_size=most)
         case Rest():
             return st.binary(max_size=_BYTES_TRIED_MAX)
+        case Column():
+            least, most, count_max = field._bounds
+            strings = st.binary(min_size=least, max_size=min(most, _BYTES_TRIED_MAX))
+            return st.lists(strings, max_size=min(count_max, _ITEMS_TRIED_MAX))
         case Many():
             return st.lists(of_field(field._item), max_size=min(field._most, _ITEMS_TRIED_MAX))
         case Layout():

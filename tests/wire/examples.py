@@ -18,11 +18,13 @@ from twistedkv.messages.client import (
     Execute,
     ExecuteMode,
     Get,
+    GetMany,
     Incr,
     MapRequest,
     MapUpdate,
     Noop,
     Put,
+    PutMany,
     Result,
     Scan,
     ScanItem,
@@ -93,7 +95,7 @@ CONFIGURATION = Configuration(
 )
 
 LOG_ENTRY = encode_entry(5061, b"bar", make_record(0x1C0000000029, 0, b"v"), ONE, 5, 5, STORE_C, b"")
-ROWS = bytes.fromhex("13c5 0003 0000000a 626172 00001c0000000028 00 76")
+RECORDS = bytes.fromhex("00000001 00000003 626172 00000001 0000000a 00001c0000000028 00 76")
 SESSIONS = bytes.fromhex(
     "0000000000000000 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 0000000000000005 0000000000000029 00000001 "
     "0000000000000005 00001c0000000029 00000000"
@@ -238,6 +240,29 @@ EXAMPLES = [
     ),
     Example(
         "client",
+        "PUT_MANY",
+        PutMany(
+            number=10,
+            oldest=10,
+            since=0x18000000000B,
+            slot=8492,
+            keys=[b"{paint}red", b"{paint}blue"],
+            values=[b"5", b"7"],
+        ),
+        "54 01 1a 00 0000000b 00000049  000000000000000a 000000000000000a 000018000000000b 212c "
+        "00000002 ffffffff 0000000a 0000000b 7b7061696e747d726564 7b7061696e747d626c7565 "
+        "00000002 00000001 35 37",
+        request_id=11,
+    ),
+    Example(
+        "client",
+        "GET_MANY",
+        GetMany(slot=8492, keys=[b"{paint}red", b"{paint}tan"]),
+        "54 01 1b 00 0000000c 0000001e  212c 00000002 0000000a 7b7061696e747d726564 7b7061696e747d74616e",
+        request_id=12,
+    ),
+    Example(
+        "client",
         "RESULT",
         Result(status=0, version=0x18000000000A, value=b"green"),
         "54 01 20 00 00000002 0000000e  00 000018000000000a 677265656e",
@@ -328,9 +353,9 @@ EXAMPLES = [
     Example(
         "peer",
         "FILL_CHUNK",
-        FillChunk(shard=3, fill=1, number=1, count=1, records=ROWS),
-        "54 01 84 00 00000000 00000023  0003 00000001 00000001 00000001 "
-        "13c5 0003 0000000a 626172 00001c0000000028 00 76",
+        FillChunk(shard=3, fill=1, number=1, count=1, records=RECORDS),
+        "54 01 84 00 00000000 0000002b  0003 00000001 00000001 00000001 "
+        "00000001 00000003 626172 00000001 0000000a 00001c0000000028 00 76",
     ),
     Example(
         "peer",

@@ -11,9 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.strategies import of_layout
+from twistedkv.columns import column_bytes, encode_column
 from twistedkv.errors import ProtocolError, Status
-from twistedkv.limits import COMMANDS_MAX, KEY_BYTES_MAX, SLOTS, VALUE_BYTES_MAX
-from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, Incr, Noop, Put, Result, Verify, Watched
+from twistedkv.limits import COMMANDS_MAX, KEY_BYTES_MAX, KEYS_MAX, SLOTS, UPDATE_BYTES_MAX, VALUE_BYTES_MAX
+from twistedkv.messages.client import (
+    Cas,
+    Delete,
+    Execute,
+    ExecuteMode,
+    Get,
+    GetMany,
+    Incr,
+    Noop,
+    Put,
+    PutMany,
+    Result,
+    Verify,
+    Watched,
+)
 from twistedkv.wire import client
 from twistedkv.wire.client import (
     FAMILY,
@@ -37,6 +52,12 @@ WITH_KEY = {
 }
 
 
+WITH_KEYS = {
+    client.PUT_MANY: lambda keys: PutMany(1, 1, 0, 5, keys, [b"v"] * len(keys)),
+    client.GET_MANY: lambda keys: GetMany(5, keys),
+}
+
+
 SINGLE = Execute(1, 1, 0, 5, 2, ExecuteMode.SINGLE, [], [[b"GET", b"k"]])
 TRANSACTION = Execute(1, 1, 0, 5, 3, ExecuteMode.TRANSACTION, [Watched(b"k", 7)], [[b"GET", b"k"], [b"DEL", b"k"]])
 
@@ -51,6 +72,8 @@ def is_sound(request: Any) -> bool:
             ExecuteMode.BATCH: count > 0 and not watched,
         }
         return request.slot < SLOTS and all(request.commands) and sound[request.mode]
+    if isinstance(request, PutMany):
+        return len(set(request.keys)) == len(request.keys) == len(request.values)
     return len(getattr(request, "key", b"k")) > 0
 
 
@@ -60,6 +83,15 @@ def requests_of(number: int) -> st.SearchStrategy[Any]:
     if number == client.EXECUTE:
         bounded = st.tuples(requests, st.integers(0, SLOTS - 1), st.sampled_from([2, 3]))
         requests = bounded.map(lambda drawn: attrs.evolve(drawn[0], slot=drawn[1], protocol=drawn[2]))
+    if number in WITH_KEYS:
+        keys = st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=4)
+        bounded = st.tuples(requests, st.integers(0, SLOTS - 1), keys)
+        requests = bounded.map(lambda drawn: attrs.evolve(drawn[0], slot=drawn[1], keys=drawn[2]))
+    if number == client.PUT_MANY:
+        values = st.lists(st.binary(max_size=20), min_size=4, max_size=4)
+        requests = st.tuples(requests, values).map(
+            lambda drawn: attrs.evolve(drawn[0], values=drawn[1][: len(drawn[0].keys)])
+        )
     return requests.filter(is_sound)
 
 
@@ -126,7 +158,7 @@ def test_the_largest_value_passes_and_a_larger_one_is_refused(make: Any) -> None
         decode_request(*encode_request(make(bytes(VALUE_BYTES_MAX + 1))))
 
 
-@pytest.mark.parametrize("number", [0x00, 0x0F, 0x1A, client.RESULT, 0x40, 0x81, 0xFF])
+@pytest.mark.parametrize("number", [0x00, 0x0F, 0x1C, client.RESULT, 0x40, 0x81, 0xFF])
 def test_what_is_no_request_is_refused(number: int) -> None:
     with pytest.raises(ProtocolError, match=f"0x{number:02x}"):
         decode_request(number, b"")
@@ -205,3 +237,71 @@ def test_a_transaction_has_no_more_commands_than_its_table_allows() -> None:
     body[place : place + 2] = (COMMANDS_MAX + 1).to_bytes(2, "big")
     with pytest.raises(ProtocolError, match="at most"):
         decode_request(client.EXECUTE, bytes(body) + bytes([0, 0, 0, 1, 0, 0, 0, 0]) * COMMANDS_MAX)
+
+
+# Several keys in one message.
+
+
+@pytest.mark.parametrize("number", WITH_KEYS)
+@pytest.mark.parametrize("size", [1, KEY_BYTES_MAX])
+def test_the_shortest_and_the_longest_keys_of_several_pass(number: int, size: int) -> None:
+    for keys in ([bytes(size)], [bytes(size), b"other"], [b"%d" % n for n in range(KEYS_MAX)]):
+        request = WITH_KEYS[number](keys)
+        assert decode_request(*encode_request(request)) == request
+
+
+@pytest.mark.parametrize("number", WITH_KEYS)
+@pytest.mark.parametrize(
+    "keys",
+    [[], [b""], [b"a", b""], [b"a", bytes(KEY_BYTES_MAX + 1)], [b"%05d" % n for n in range(KEYS_MAX + 1)]],
+    ids=["none", "empty", "one of them empty", "too long", "too many"],
+)
+def test_keys_of_several_out_of_bounds_are_refused(number: int, keys: list[bytes]) -> None:
+    """Also when they are written past the table."""
+    with pytest.raises(ProtocolError):
+        decode_request(*encode_request(WITH_KEYS[number](keys)))
+    head, tail = encode_request(WITH_KEYS[number]([b"key"]))[1].split(encode_column([b"key"]))
+    if number == client.PUT_MANY:
+        tail = encode_column([b"v"] * len(keys))
+    with pytest.raises(ProtocolError):
+        decode_request(number, head + encode_column(keys) + tail)
+
+
+@pytest.mark.parametrize("number", WITH_KEYS)
+def test_several_keys_are_of_a_slot_that_exists(number: int) -> None:
+    for slot in (SLOTS, 65535):
+        request = attrs.evolve(WITH_KEYS[number]([b"k"]), slot=slot)
+        with pytest.raises(ProtocolError, match=f"slot {slot}"):
+            decode_request(*encode_request(request))
+
+
+@pytest.mark.parametrize(
+    ("keys", "values"),
+    [([b"a", b"b"], [b"v"]), ([b"a"], [b"v", b"w"]), ([b"a"], []), ([b"a", b"b", b"a"], [b"1", b"2", b"3"])],
+    ids=["a value too few", "a value too many", "no value", "a key twice"],
+)
+def test_each_key_that_is_put_has_one_value_and_is_named_once(keys: list[bytes], values: list[bytes]) -> None:
+    with pytest.raises(ProtocolError, match="PutMany"):
+        decode_request(*encode_request(PutMany(1, 1, 0, 5, keys, values)))
+
+
+def test_a_key_may_be_read_twice() -> None:
+    request = GetMany(5, [b"a", b"a"])
+    assert decode_request(*encode_request(request)) == request
+
+
+def test_the_largest_update_of_several_passes_and_a_larger_one_is_refused() -> None:
+    """It is what the log has to hold: keys, and values with the heads of records."""
+    keys = [b"a", b"bc", b"d"]
+    room = UPDATE_BYTES_MAX - column_bytes(keys) - column_bytes([bytes(9)] * 3) - 2 * VALUE_BYTES_MAX
+    values = [bytes(VALUE_BYTES_MAX), bytes(VALUE_BYTES_MAX), bytes(room)]
+    largest = PutMany(1, 1, 0, 5, keys, values)
+    assert decode_request(*encode_request(largest)) == largest
+    values[2] += b"v"
+    with pytest.raises(ProtocolError, match="at most"):
+        decode_request(*encode_request(largest))
+
+
+def test_a_value_of_several_has_the_bounds_of_any_value() -> None:
+    with pytest.raises(ProtocolError):
+        encode_request(PutMany(1, 1, 0, 5, [b"a"], [bytes(VALUE_BYTES_MAX + 1)]))

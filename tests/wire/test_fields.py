@@ -16,6 +16,7 @@ from twistedkv.wire.fields import (
     U32,
     U64,
     Bytes,
+    Column,
     Enumerated,
     Family,
     Field,
@@ -69,6 +70,9 @@ def written(field: Field, value: Any) -> bytes:
         (Text(U8, 4), "é", "02c3a9"),
         (Rest(), b"ab", "6162"),
         (Many(U16, U8, 3), [1, 2], "00020102"),
+        (Column(0, 3, 4), [], "0000000000000000"),
+        (Column(0, 3, 4), [b"ab", b"cd"], "000000020000000261626364"),
+        (Column(0, 3, 4), [b"ab", b""], "00000002ffffffff00000002000000006162"),
         (PAIR, Pair(7, b"x"), "070178"),
     ],
 )
@@ -89,6 +93,9 @@ def test_expected_bytes(field: Field, value: Any, data: str) -> None:
         (Text(U8, 4), "abcde"),
         (Text(U8, 4), "ééé"),
         (Many(U16, U8, 3), [1, 2, 3, 4]),
+        (Column(1, 3, 4), [b"a"] * 5),
+        (Column(1, 3, 4), [b"a", b""]),
+        (Column(1, 3, 4), [b"a", b"abcd"]),
     ],
 )
 def test_what_does_not_fit_is_not_written(field: Field, value: Any) -> None:
@@ -109,6 +116,12 @@ def test_what_does_not_fit_is_not_written(field: Field, value: Any) -> None:
         (Text(U8, 4), "01ff"),
         (Many(U16, U8, 3), "000401020304"),
         (Many(U16, U8, 3), "000201"),
+        (Column(1, 3, 4), "000000050000000161616161" + "61"),
+        (Column(1, 3, 4), "000000010000000461626364"),
+        (Column(1, 3, 4), "0000000100000000"),
+        (Column(1, 3, 4), "00000002ffffffff000000010000000461" + "61626364"),
+        (Column(1, 3, 4), "000000020000000161"),
+        (Column(1, 3, 4), "00000001"),
         (PAIR, "07"),
     ],
 )

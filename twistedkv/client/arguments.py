@@ -57,6 +57,27 @@ def check_value(value: object) -> None:
         raise InvalidRequest(f"a value has at most {VALUE_BYTES_MAX} bytes, this one has {len(value)}")
 
 
+def check_keys(keys: Sequence[object]) -> None:
+    """The same for many keys."""
+    if _all_bytes(keys):
+        sizes = list(map(len, keys))  # type: ignore[arg-type]
+        if not sizes or (min(sizes) > 0 and max(sizes) <= KEY_BYTES_MAX):
+            return
+    for key in keys:
+        check_key(key)
+
+
+def check_values(values: Sequence[object]) -> None:
+    """The same for many values."""
+    if not _all_bytes(values) or max(map(len, values), default=0) > VALUE_BYTES_MAX:  # type: ignore[arg-type]
+        for value in values:
+            check_value(value)
+
+
+def _all_bytes(values: Sequence[object]) -> bool:
+    return set(map(type, values)) <= {bytes}
+
+
 def check_version(version: object) -> None:
     """Raise InvalidRequest unless `version` can be a version, or 0 for no key."""
     if not isinstance(version, int) or not 0 <= version <= _U64_MAX:

@@ -1,68 +1,100 @@
 """Operations that are made of others: on many keys, on all copies, over all shards.
 
-MGET and MPUT keep a bounded number of single operations under way, so that any number of keys can be given, and begin
-with few of them until it is known how large the values are: a server stops executing for a client that asks for more
-than it reads.
+MGET and MPUT send the keys of each shard together, in parts of a bounded size, of which a bounded number is under way:
+so any number of keys can be given. How large what is read will be is not known; a server answers as many keys of a part
+as fit, and is asked again for the rest.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from itertools import chain, repeat
+from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from twistedkv.client.arguments import check_key, check_scan, check_value
+from twistedkv.client.arguments import check_key, check_keys, check_scan, check_value, check_values
 from twistedkv.client.operations import BOUNCES, REFRESH, Operation, refusal
 from twistedkv.client.results import CopyCheck, PartialFailure, Unreachable, Value
 from twistedkv.clustermap import ClusterMap, Configuration, Member, ServerState
 from twistedkv.errors import NOT_FORMED, InvalidRequest, NotDone, OperationError, ShardLost, Status, Unavailable
 from twistedkv.limits import BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN, SLOTS
-from twistedkv.messages.client import Noop, Result, Scan, ScanItem, ScanPage, Verify
-from twistedkv.slots import slot_of
-from twistedkv.wire.client import GET, NOOP, PUT, SCAN, VERIFY
+from twistedkv.messages.client import GetMany, Noop, PutMany, Result, Scan, ScanItem, ScanPage, Verify
+from twistedkv.records import RECORD_HEAD_BYTES, flagged, record_value, record_version
+from twistedkv.slots import slot_of, slots_of
+from twistedkv.wire.client import GET_MANY, NOOP, PUT_MANY, SCAN, VERIFY
 
 if TYPE_CHECKING:
     from twistedkv.client.rim import Rim
 
-UNDER_WAY_MAX = 2048
-UNDER_WAY_FIRST = 64
+PART_KEYS_MAX = 512
+PART_BYTES_MAX = 256 * 1024
+"""Of the values in one part, unless it is of one key."""
+PARTS_MAX = 32
+"""Under way at a time."""
 UNDER_WAY_BYTES = 16 * 1024 * 1024
+
+_VERSION = Struct(">Q")
 
 
 def mget(client: Rim, keys: Iterable[bytes], deadline: float) -> Deferred[dict[bytes, Value | None]]:
     """See Client.mget."""
-    wanted = dict.fromkeys(keys)
-    for key in wanted:
-        check_key(key)
-    return _Scatter(client, GET, wanted, deadline).done
+    wanted = list(dict.fromkeys(keys))
+    check_keys(wanted)
+    return _Scatter(client, wanted, None, deadline).done
 
 
 def mput(client: Rim, mapping: Mapping[bytes, bytes], deadline: float) -> Deferred[dict[bytes, int]]:
     """See Client.mput."""
-    pairs = dict(mapping)
-    for key, value in pairs.items():
-        check_key(key)
-        check_value(value)
-    return _Scatter(client, PUT, pairs, deadline).done
+    keys, values = list(mapping.keys()), list(mapping.values())
+    check_keys(keys)
+    check_values(values)
+    return _Scatter(client, keys, values, deadline).done
+
+
+class _Part:
+    """Keys of one shard, and for a write their values. Waits for the operation that is sent for them."""
+
+    __slots__ = ("keys", "operation", "scatter", "size", "values")
+
+    operation: Operation
+
+    def __init__(self, scatter: _Scatter, keys: list[bytes], values: list[bytes]) -> None:
+        self.scatter = scatter
+        self.keys = keys
+        self.values = values
+        """Empty for a read."""
+        self.size = sum(map(len, values))
+
+    def callback(self, result: Any) -> None:
+        self.scatter.part_done(self, result)
+
+    def errback(self, fail: Exception) -> None:
+        self.scatter.part_failed(self, fail)
 
 
 class _Scatter:
-    """One operation for each key. `done` fires with all results, or fails with PartialFailure."""
+    """One operation for the keys of each shard. `done` fires with all results, or fails with PartialFailure.
 
-    def __init__(self, client: Rim, kind: int, pairs: Mapping[bytes, bytes | None], deadline: float) -> None:
+    values  None: keys are read
+    """
+
+    def __init__(self, client: Rim, keys: list[bytes], values: list[bytes] | None, deadline: float) -> None:
         self.done: Deferred[Any] = Deferred(self._cancelled)
         self._client = client
-        self._kind = kind
+        self._writes = values is not None
         self._deadline = deadline
-        self._left: Iterator[tuple[bytes, bytes | None]] = iter(pairs.items())
-        self._exhausted = False
-        self._under_way: dict[Operation, None] = {}
-        self._results: dict[bytes, Any] = dict.fromkeys(pairs)
+        self._left = keys, values or []
+        """What is in no part yet."""
+        self._parts: deque[_Part] = deque()
+        self._under_way: dict[_Part, None] = {}
+        self._bytes = 0
+        """Of the values under way."""
+        self._results: dict[bytes, Any] = dict.fromkeys(keys)
         """In the caller's order; what has failed is taken out at the end."""
         self._failed: dict[bytes, Exception] = {}
-        self._completed = 0
-        self._largest = 1
         self._filling = False
         self._fill()
 
@@ -72,47 +104,78 @@ class _Scatter:
             return
         self._filling = True
         under_way = self._under_way
-        while not self._exhausted:
-            most = min(UNDER_WAY_MAX, UNDER_WAY_FIRST + 2 * self._completed, 1 + UNDER_WAY_BYTES // self._largest)
-            if len(under_way) >= most:
+        while len(under_way) < PARTS_MAX and (not under_way or self._bytes < UNDER_WAY_BYTES):
+            if not self._parts:
+                self._part()
+            if not self._parts:
                 break
-            pair = next(self._left, None)
-            if pair is None:
-                self._exhausted = True
-                break
-            key, value = pair
-            if value is not None and len(value) > self._largest:
-                self._largest = len(value)
-            part = _Part(self, key)
-            operation = part.operation = Operation(
-                self._kind, key, slot_of(key), self._deadline, part, b"" if value is None else value
-            )
-            under_way[operation] = None
-            self._client.begin(operation)
+            self._begin(self._parts.popleft())
         self._filling = False
-        if self._exhausted and not under_way:
+        if not under_way and not self.done.called:
             self._end()
 
-    def part_done(self, operation: Operation, outcome: Any) -> None:
-        """One key has its result."""
-        self._results[operation.key] = outcome
-        if type(outcome) is Value and len(outcome.value) > self._largest:
-            self._largest = len(outcome.value)
-        self._ended(operation)
+    def _begin(self, part: _Part) -> None:
+        keys = part.keys
+        slot = slot_of(keys[0])
+        message = PutMany(0, 0, 0, slot, keys, part.values) if self._writes else GetMany(slot, keys)
+        kind = PUT_MANY if self._writes else GET_MANY
+        part.operation = Operation(kind, b"", slot, self._deadline, part, message)
+        self._under_way[part] = None
+        self._bytes += part.size
+        self._client.begin(part.operation)
 
-    def part_failed(self, operation: Operation, error: Exception) -> None:
-        """One key has none."""
-        self._failed[operation.key] = error
-        self._ended(operation)
+    def _part(self) -> None:
+        """Make parts of what is left. As long as the shards are not known, only of some, and each of one key."""
+        keys, values = self._left
+        table = self._client.router.table
+        if not table:
+            self._left = keys[PARTS_MAX:], values[PARTS_MAX:]
+            self._parts_of(keys[:PARTS_MAX], values[:PARTS_MAX], keys)
+        elif keys:
+            self._left = [], []
+            self._parts_of(keys, values, map(table.__getitem__, slots_of(keys)))
 
-    def _ended(self, operation: Operation) -> None:
-        self._under_way.pop(operation, None)
-        self._completed += 1
+    def _parts_of(self, keys: list[bytes], values: list[bytes], groups: Iterable[Any]) -> None:
+        """Keys of one group may be in one part."""
+        grouped: dict[Any, list[int]] = {}
+        for place, group in enumerate(groups):
+            if place == len(keys):
+                break
+            if group in grouped:
+                grouped[group].append(place)
+            else:
+                grouped[group] = [place]
+        for places in grouped.values():
+            for begin, end in _cuts(places, values):
+                chosen = places[begin:end]
+                some = list(map(keys.__getitem__, chosen))
+                self._parts.append(_Part(self, some, list(map(values.__getitem__, chosen)) if self._writes else []))
+
+    def part_done(self, part: _Part, outcome: Any) -> None:
+        """An operation has ended: with the version of all, or the records of the first keys at least."""
+        keys = part.keys
+        if self._writes:
+            self._results.update(dict.fromkeys(keys, outcome))
+        else:
+            self._results.update(zip(keys, values_of(outcome), strict=False))
+            if len(outcome) < len(keys):
+                self._parts.append(_Part(self, keys[len(outcome) :], []))
+        self._ended(part)
+
+    def part_failed(self, part: _Part, error: Exception) -> None:
+        """It has failed, for all of its keys. If they have been of more than one shard, each is sent by itself."""
+        if isinstance(error, InvalidRequest) and len(part.keys) > 1:
+            self._parts_of(part.keys, part.values, part.keys)
+        else:
+            self._failed.update(dict.fromkeys(part.keys, error))
+        self._ended(part)
+
+    def _ended(self, part: _Part) -> None:
+        if self._under_way.pop(part, self) is None:
+            self._bytes -= part.size
         self._fill()
 
     def _end(self) -> None:
-        if self.done.called:
-            return
         if not self._failed:
             self.done.callback(self._results)
             return
@@ -124,27 +187,37 @@ class _Scatter:
         self.done.errback(PartialFailure(text, self._results, self._failed))
 
     def _cancelled(self, _: object) -> None:
-        self._exhausted = True
+        self._left = [], []
+        self._parts.clear()
         under_way, self._under_way = list(self._under_way), {}
-        for operation in under_way:
-            self._client.cancel(operation)
+        for part in under_way:
+            self._client.cancel(part.operation)
 
 
-class _Part:
-    """Waits for one key of many."""
+def _cuts(places: list[int], values: list[bytes]) -> Iterator[tuple[int, int]]:
+    """Where to cut the places of one shard into parts, so that none is too large for a frame, or holds up the rest."""
+    if not values:
+        for begin in range(0, len(places), PART_KEYS_MAX):
+            yield begin, begin + PART_KEYS_MAX
+        return
+    begin = size = 0
+    for at, place in enumerate(places):
+        more = len(values[place])
+        if at > begin and (size + more > PART_BYTES_MAX or at - begin >= PART_KEYS_MAX):
+            yield begin, at
+            begin, size = at, 0
+        size += more
+    yield begin, len(places)
 
-    __slots__ = ("operation", "scatter")
 
-    operation: Operation
-
-    def __init__(self, scatter: _Scatter, key: bytes) -> None:
-        self.scatter = scatter
-
-    def callback(self, result: Any) -> None:
-        self.scatter.part_done(self.operation, result)
-
-    def errback(self, fail: Exception) -> None:
-        self.scatter.part_failed(self.operation, fail)
+def values_of(records: list[bytes]) -> Iterable[Value | None]:
+    """What a caller gets of records, of which those that are not there are empty."""
+    if b"" in records or flagged(records):
+        return [Value(record_value(record), record_version(record)) if record else None for record in records]
+    values = [record[RECORD_HEAD_BYTES:] for record in records]
+    versions = chain.from_iterable(map(_VERSION.unpack_from, records))
+    # As `Value(...)` for each, without a call of Python for each.
+    return map(tuple.__new__, repeat(Value), zip(values, versions, strict=True))
 
 
 def refresh(client: Rim, deadline: float) -> Deferred[ClusterMap]:

@@ -20,7 +20,20 @@ from twistedkv.errors import (
     Status,
     VersionMismatch,
 )
-from twistedkv.wire.client import CAS, DELETE, EXECUTE, GET, INCR, NOOP, PUT, SCAN, VERIFY, encode_request
+from twistedkv.wire.client import (
+    CAS,
+    DELETE,
+    EXECUTE,
+    GET,
+    GET_MANY,
+    INCR,
+    NOOP,
+    PUT,
+    PUT_MANY,
+    SCAN,
+    VERIFY,
+    encode_request,
+)
 from twistedkv.wire.coordinator import ADMIN
 from twistedkv.wire.frames import HEADER, MAGIC, PROTOCOL_VERSION, RETRY, encode_frame
 
@@ -44,6 +57,7 @@ REFRESH = 0
 """Kind of an operation that ends with the map, and is no message itself."""
 
 KIND_NAMES = {GET: "GET", PUT: "PUT", DELETE: "DELETE", CAS: "CAS", INCR: "INCR", VERIFY: "VERIFY", SCAN: "SCAN"}
+KIND_NAMES |= {PUT_MANY: "PUT of several keys", GET_MANY: "GET of several keys"}
 KIND_NAMES |= {EXECUTE: "the command", NOOP: "NOOP", ADMIN: "the command", REFRESH: "the request for the cluster map"}
 
 
@@ -121,7 +135,8 @@ class Operation:
     @property
     def writes(self) -> bool:
         """Whether it changes the store. Of EXECUTE, `argument` says that."""
-        return PUT <= self.kind <= INCR or (self.kind == EXECUTE and self.argument == WRITES)
+        kind = self.kind
+        return PUT <= kind <= INCR or kind == PUT_MANY or (kind == EXECUTE and self.argument == WRITES)
 
     def __str__(self) -> str:
         name = KIND_NAMES.get(self.kind, "the request")
@@ -149,7 +164,7 @@ def encode(operation: Operation, request_id: int) -> bytes:
         size = _DELETE_BODY_BYTES + len(key)
         return _WRITE_FRAME.pack(MAGIC, PROTOCOL_VERSION, DELETE, flags, request_id, size, number, oldest, since) + key
     argument = operation.argument
-    if kind == EXECUTE:
+    if kind in (EXECUTE, PUT_MANY):
         message = operation.value
         message.number, message.oldest, message.since = number, oldest, since
         return encode_frame(*encode_request(message), request_id, flags)

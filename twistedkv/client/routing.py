@@ -41,15 +41,18 @@ from twistedkv.client.links import SILENCE_SECONDS
 from twistedkv.client.operations import BOUNCES, Operation, refusal
 from twistedkv.client.results import Incremented, Unreachable, Value
 from twistedkv.clustermap import ServerState
+from twistedkv.columns import decode_column
 from twistedkv.errors import NOT_FORMED, InvalidRequest, OutcomeUnknown, ProtocolError, Status, Unavailable
 from twistedkv.limits import FRAME_BYTES_MAX
 from twistedkv.messages.client import MapUpdate
+from twistedkv.records import RECORD_BYTES_MAX, RECORD_HEAD_BYTES
 from twistedkv.wire.client import (
     CONFIG_REQ,
     CONFIG_RESP,
     DELETE,
     EXECUTE,
     GET,
+    GET_MANY,
     INCR,
     RESULT,
     SCAN,
@@ -187,6 +190,8 @@ class Router(Delivery):
                     status, version = unpack(body)
                     if kind == INCR and not status:
                         total = int(body[_RESULT_HEAD_BYTES:])
+                    elif kind == GET_MANY and not status:
+                        records = _records(body, operation)
                 elif message_type == SCAN_PAGE and kind == SCAN:
                     page, status, version = decode_response(message_type, body), 0, 0
                 else:
@@ -210,6 +215,8 @@ class Router(Delivery):
                         outcome = Incremented(total, version)
                     elif kind == EXECUTE:
                         outcome = body[_RESULT_HEAD_BYTES:]
+                    elif kind == GET_MANY:
+                        outcome = records
                     elif message_type == SCAN_PAGE:
                         outcome = page
                     operation.waiter = None
@@ -349,3 +356,12 @@ class Router(Delivery):
 def _too_large(operation: Operation, size: int) -> Exception:
     text = f"{operation} would take {size} bytes on the way, at most {FRAME_BYTES_MAX} are possible"
     return OutcomeUnknown(text) if operation.maybe else InvalidRequest(text)
+
+
+def _records(body: bytes, operation: Operation) -> list[bytes]:
+    """What answers a GET_MANY: records of the first keys, and of one at least."""
+    keys = operation.value.keys
+    records, end = decode_column(body, _RESULT_HEAD_BYTES, 0, RECORD_BYTES_MAX, len(keys))
+    if not records or end != len(body) or any(0 < len(record) < RECORD_HEAD_BYTES for record in records):
+        raise ProtocolError(f"{len(records)} records for {len(keys)} keys, and {len(body) - end} bytes after them")
+    return records

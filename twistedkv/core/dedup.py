@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
+from itertools import takewhile
 from struct import Struct, error
 
 from twistedkv.errors import ProtocolError
@@ -102,11 +103,8 @@ class DedupTable:
             results = session.results = {n: results[n] for n in sorted(results)}
         if oldest > session.oldest:
             session.oldest = oldest
-            while results:
-                first = next(iter(results))
-                if first >= oldest:
-                    break
-                del results[first]
+            for done in list(takewhile(oldest.__gt__, results)):
+                del results[done]
 
     def clear(self) -> None:
         """Forget everything, as one who never knew."""

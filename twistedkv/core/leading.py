@@ -46,6 +46,8 @@ class Leading:
         """Everybody else in the configuration."""
         self.counted: list[Follower] = []
         """Those whose acknowledgements commits and leases wait for."""
+        self.began_at = 0
+        """Sequence of the newest update when this epoch began."""
         self._replica = replica
         self._outbox = outbox
         self._link_to = link_to
@@ -77,6 +79,7 @@ class Leading:
         """
         replica = self._replica
         replica.close_turn()
+        self.began_at = replica.sequence
         kept = {} if reconcile else self.followers
         self.followers = {}
         for member in configuration.everyone:
@@ -123,8 +126,11 @@ class Leading:
         if replica.role not in _LEADING:
             return  # what it has may never be committed, and it has no lease
         if self.counted:
-            acked = min(follower.acked for follower in self.counted)
-            replica.lease_until = min(follower.lease_from for follower in self.counted) + replica.timing.lease
+            acked, since = self.counted[0].acked, self.counted[0].lease_from
+            for follower in self.counted:
+                acked = min(acked, follower.acked)
+                since = min(since, follower.lease_from)
+            replica.lease_until = since + replica.timing.lease
         else:
             # Nobody else may be promoted, so nobody else can have served: a sole member needs no lease.
             acked = replica.sequence

@@ -9,7 +9,7 @@ from collections import deque
 import attrs
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Chunk:
     """Entries `first` to `last`, encoded. Chunks may overlap after a resend; receivers skip what they have."""
 

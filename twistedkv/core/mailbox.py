@@ -68,6 +68,11 @@ class Outbox:
         self.began_to_serve = False
         """A replica serves since this turn: the coordinator waits for that, and should not until the next beat."""
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is to be said."""
+        return not (self.dirty or self.mailboxes or self.to_coordinator or self.began_to_serve)
+
     def answer(self, mailbox: Mailbox, request_id: int, answer: Any) -> None:
         """Send a client what its mailbox has made of a result, in the order of the calls."""
         if not mailbox.parts:

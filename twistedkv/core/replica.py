@@ -25,11 +25,11 @@ learner has from the stream although its log is not so far (it is added only whe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from twistedkv.clustermap import Configuration, Member
 from twistedkv.core.dedup import DedupTable
-from twistedkv.core.entries import SEVERAL, Row, decode_entries, rows_of_update
+from twistedkv.core.entries import SEVERAL, decode_entries, records_of_update
 from twistedkv.core.expiries import Expiries
 from twistedkv.core.leading import Leading
 from twistedkv.core.lease import Timing
@@ -41,7 +41,8 @@ from twistedkv.errors import ProtocolError
 from twistedkv.limits import REPLICATE_BYTES_TARGET
 from twistedkv.messages.coordinator import ReplicaRole, Sealed, ShardReport
 from twistedkv.messages.peer import BeginFill, Refusal, RefusedSection, Section
-from twistedkv.records import EXPIRES, TOMBSTONE, record_expiry, record_version, sequence_of, version_of
+from twistedkv.records import EXPIRES, TOMBSTONE, flagged, record_expiry, record_version, sequence_of, version_of
+from twistedkv.slots import slots_of
 from twistedkv.storage.interface import Store
 
 _SERVING_NAME = (ReplicaRole.PRIMARY, ReplicaRole.SWITCHING)
@@ -106,6 +107,17 @@ class Replica:
     def report(self) -> ShardReport:
         """For the heartbeat."""
         return ShardReport(self.shard, self.epoch, self.role, self.last, self.commit)
+
+    def clean_below(self) -> bytes | None:
+        """Of a primary: every record that compares as less than this is of an update that is committed.
+
+        None: that cannot be said in one figure, or this is no primary. It can in an epoch, whose versions are in the
+        order of their sequences and above all older ones; so not while there are updates of an older epoch in flight.
+        """
+        commit = self.commit
+        if self.role is not ReplicaRole.PRIMARY or commit < self.leading.began_at:
+            return None
+        return (self.version_base | commit + 1).to_bytes(8, "big")
 
     @property
     def complete(self) -> bool:
@@ -306,8 +318,11 @@ class Replica:
             if sequence <= have:
                 continue
             version = int.from_bytes(record[:8], "big")
-            if learning or kind == SEVERAL:
-                self._store_rows(rows_of_update(record) if kind == SEVERAL else ((slot, key, record),), learning)
+            if kind == SEVERAL:
+                keys, records = records_of_update(record)
+                self.store_many(keys, records, newer=learning)
+            elif learning:
+                self.store_many([key], [record], newer=True)
             else:
                 put(slot, key, record)
                 if record[8] or expiries:
@@ -319,13 +334,18 @@ class Replica:
         self.last = version
         self.log.append(Chunk(section.first, sequence, section.entries))
 
-    def _store_rows(self, rows: Iterable[Row], learning: bool) -> None:
-        for slot, key, record in rows:
-            if not learning:
-                self.store.put(slot, key, record)
-            elif not self.store.put_newer(slot, key, record):
-                continue
-            if record[8] or self.expiries:
+    def store_many(self, keys: list[bytes], records: list[bytes], *, newer: bool) -> None:
+        """Store records; if `newer`, only those that are newer than what is there (I11)."""
+        store = self.store
+        slots = slots_of(keys)
+        if newer and any(store.get_many(slots, keys)):
+            for slot, key, record in zip(slots, keys, records, strict=True):
+                if store.put_newer(slot, key, record) and (record[8] or self.expiries):
+                    self.stored(slot, key, record)
+            return
+        store.put_many(slots, keys, records)
+        if self.expiries or flagged(records):
+            for slot, key, record in zip(slots, keys, records, strict=True):
                 self.stored(slot, key, record)
 
     def _refuse(self, refusal: Refusal) -> RefusedSection:

@@ -29,7 +29,7 @@ from twistedkv.limits import (
     SLOTS,
     UNACKNOWLEDGED_BYTES_MAX,
 )
-from twistedkv.messages.client import Execute, MapRequest, MapUpdate, Noop, Scan, Verify
+from twistedkv.messages.client import Execute, GetMany, MapRequest, MapUpdate, Noop, PutMany, Scan, Verify
 from twistedkv.messages.coordinator import (
     FillReport,
     Heartbeat,
@@ -49,6 +49,8 @@ from twistedkv.wire.frames import Frame, encode_frame
 
 if TYPE_CHECKING:
     from twistedkv.storage.interface import Store
+
+_BY_SLOT = (Scan, Execute, PutMany, GetMany)  # they name a slot and not a key
 
 
 class ServerCore:
@@ -103,7 +105,7 @@ class ServerCore:
                 text = b"this server has not heard of the cluster's shards yet"
                 self.outbox.answer(mailbox, request_id, result_frame(request_id, int(Status.NOT_PRIMARY_YET), 0, text))
                 continue
-            slot = request.slot if isinstance(request, Scan | Execute) else slot_of(request.key)
+            slot = request.slot if isinstance(request, _BY_SLOT) else slot_of(request.key)
             if slot >= len(by_slot):
                 text = f"slot {slot} does not exist".encode()
                 self.outbox.answer(mailbox, request_id, result_frame(request_id, int(Status.INVALID_REQUEST), 0, text))
@@ -328,19 +330,21 @@ class ServerCore:
         return Turn(mailboxes, frames, to_coordinator)
 
     def _frames(self, dirty: list[Replica], now: float) -> list[tuple[PeerLink, list[PeerMessage]]]:
-        heads: dict[Member, list[PeerMessage]] = {}
-        batches: dict[Member, list[tuple[list[Section], list[Cover], int]]] = {}
+        heads: dict[PeerLink, list[PeerMessage]] = {}
+        batches: dict[PeerLink, list[tuple[list[Section], list[Cover], int]]] = {}
         for replica in dirty:
-            for member, follower in replica.leading.followers.items():
-                if not follower.link.connected or follower.stalled:
+            for follower in replica.leading.followers.values():
+                link = follower.link
+                if not link.connected or follower.stalled:
                     continue
                 configuration, begin, sections = replica.leading.outgoing(follower)
-                head = heads.setdefault(member, [])
+                if link not in heads:
+                    heads[link], batches[link] = [], []
+                head, peer_batches = heads[link], batches[link]
                 if configuration is not None:
                     head.append(Configure(configuration))
                 if begin is not None:
                     head.append(begin)
-                peer_batches = batches.setdefault(member, [])
                 for section in sections:
                     if not peer_batches or peer_batches[-1][2] > REPLICATE_BYTES_TARGET:
                         peer_batches.append(([], [], 0))
@@ -352,9 +356,8 @@ class ServerCore:
                     covers.append((replica, follower, section.first + section.count - 1, follower.fill))
                     peer_batches[-1] = (chosen, covers, size + len(section.entries) + 30)
         frames: list[tuple[PeerLink, list[PeerMessage]]] = []
-        for member, head in heads.items():
-            link = self.peers[member]
-            head += [link.frame(sections, covers, size, now) for sections, covers, size in batches[member]]
+        for link, head in heads.items():
+            head += [link.frame(sections, covers, size, now) for sections, covers, size in batches[link]]
             frames.append((link, head))
         return frames
 

@@ -20,30 +20,32 @@ from typing import TYPE_CHECKING, Any
 
 from twistedkv.core.dedup import Lookup
 from twistedkv.core.mailbox import Mailbox, Outbox
+from twistedkv.core.reading import Reading
 from twistedkv.core.scan import scan_page
-from twistedkv.core.shardkeys import ShardKeys
-from twistedkv.core.updates import Updates
+from twistedkv.core.shardkeys import NOT_OF_ONE_SHARD, ShardKeys
 from twistedkv.errors import Status
 from twistedkv.limits import PARKED_REQUESTS_MAX, SEQUENCE_MAX, WRITE_WINDOW
-from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, Incr, Put, Scan
+from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, GetMany, Incr, Put, PutMany, Scan
 from twistedkv.messages.coordinator import ReplicaRole
 from twistedkv.records import (
     EXPIRES,
     NO_VERSION,
     TOMBSTONE,
+    make_record,
     record_expiry,
     record_value,
     record_version,
     sequence_of,
 )
 from twistedkv.resp import replies
+from twistedkv.slots import slots_of
 from twistedkv.wire.client import result_frame
 from twistedkv.wire.frames import RETRY
 
 if TYPE_CHECKING:
     from twistedkv.core.replica import Replica
 
-ShardRequest = Get | Put | Delete | Cas | Incr | Scan | Execute
+ShardRequest = Get | Put | Delete | Cas | Incr | Scan | Execute | PutMany | GetMany
 _PARKING = (ReplicaRole.RECONCILING, ReplicaRole.SWITCHING, ReplicaRole.STEPPED_DOWN)
 _INTEGER_MAX = 2**63 - 1
 _INTEGER_MIN = -(2**63)
@@ -52,25 +54,17 @@ _SUCCESS = int(Status.SUCCESS)
 _MISSING = int(Status.KEY_NOT_FOUND)
 
 
-class Serving:
+class Serving(Reading):
     """Clients of one shard, on the server that is its primary or about to be."""
 
     def __init__(self, replica: Replica, outbox: Outbox, clock: Callable[[], float], wall: Callable[[], int]) -> None:
-        self.replica = replica
+        super().__init__(replica, outbox, clock, wall)
         self.map_version = 0
         """For redirects: the newest map known to this server."""
         self.min_copies = 1
-        self._outbox = outbox
-        self._clock = clock
         self._wall = wall
         """Milliseconds since 1970: when keys expire, and nothing else."""
         self._keys = ShardKeys(replica)
-        self.updates = Updates(replica, outbox, wall)
-        self._waiting: deque[tuple[int, bool, Mailbox, int, Any]] = deque()
-        """(sequence, whether it is a read, whom to answer, request id, answer), in the order of sequences but for
-        reads of older updates. Invariant: none with sequence <= commit."""
-        self._held: deque[tuple[Mailbox, int, Any, float]] = deque()
-        """Reads that wait for a lease, and since when."""
         self._parked: deque[tuple[Mailbox, int, int, ShardRequest, int, float]] = deque()
 
     @property
@@ -96,61 +90,14 @@ class Serving:
             # Everything that the page can show is committed once all that there is now is committed.
             page = scan_page(self.replica.store, self.replica.configuration, request, request_id, self._wall())  # type: ignore[arg-type]
             self._answer_read(mailbox, request_id, self.replica.sequence, page)
+        elif kind is PutMany:
+            self._put_many(mailbox, request_id, flags, request)  # type: ignore[arg-type]
+        elif kind is GetMany:
+            self._get_many(mailbox, request_id, request)  # type: ignore[arg-type]
         elif kind is Execute:
             self._run(mailbox, request_id, flags, request)  # type: ignore[arg-type]
         else:
             self._write(mailbox, request_id, flags, request, slot)  # type: ignore[arg-type]
-
-    # Reads.
-
-    def _get(self, mailbox: Mailbox, request_id: int, key: bytes, slot: int) -> None:
-        replica = self.replica
-        record = replica.store.get(slot, key)
-        if record is None:
-            frame, sequence = result_frame(request_id, _MISSING), 0
-        else:
-            version = int.from_bytes(record[:8], "big")
-            sequence = version & SEQUENCE_MAX
-            kind = record[8]
-            if not kind:
-                frame = result_frame(request_id, _SUCCESS, version, record[9:])
-            elif kind & TOMBSTONE:
-                frame = result_frame(request_id, _MISSING)
-            elif self.updates.expired(slot, key, record):
-                frame, sequence = result_frame(request_id, _MISSING), replica.sequence
-            else:
-                frame = result_frame(request_id, _SUCCESS, version, record_value(record))
-        if sequence <= replica.commit and self._clock() < replica.lease_until:
-            self._outbox.answer(mailbox, request_id, frame)
-        else:
-            self._answer_read(mailbox, request_id, sequence, frame)
-
-    def clean(self, slot: int, key: bytes) -> bytes | None:
-        """The record of a key (empty: there is none), if that may be told at once by the read rule.
-
-        None: it may not, or there is more to it, because the key was deleted or expires.
-        """
-        replica = self.replica
-        if replica.role is not ReplicaRole.PRIMARY:
-            return None
-        record = replica.store.get(slot, key)
-        if record is None:
-            record = b""
-        elif record[8] or int.from_bytes(record[:8], "big") & SEQUENCE_MAX > replica.commit:
-            return None
-        return record if self._clock() < replica.lease_until else None
-
-    def _answer_read(self, mailbox: Mailbox, request_id: int, sequence: int, frame: Any) -> None:
-        """Answer with what was read of state up to `sequence`, when the read rule allows it."""
-        replica = self.replica
-        if sequence > replica.commit:
-            self._waiting.append((sequence, True, mailbox, request_id, frame))
-            return
-        now = self._clock()
-        if now < replica.lease_until:
-            self._outbox.answer(mailbox, request_id, frame)
-        else:
-            self._held.append((mailbox, request_id, frame, now))
 
     # Writes.
 
@@ -190,8 +137,22 @@ class Serving:
         else:
             self._incr(mailbox, request_id, slot, request, value, expiry, seen)  # type: ignore[arg-type]
 
+    def _put_many(self, mailbox: Mailbox, request_id: int, flags: int, request: PutMany) -> None:
+        if not self._admit(mailbox, request_id, flags, request):
+            return
+        keys = request.keys
+        slots = slots_of(keys)
+        if not self._own(slots):
+            self._refuse(mailbox, request_id, Status.INVALID_REQUEST, NOT_OF_ONE_SHARD)
+            return
+        version = self.updates.next_version()
+        records = list(map(make_record(version, 0, b"").__add__, request.values))
+        self.updates.many(slots, keys, records, version, request.number, request.oldest, mailbox.client)
+        answer = mailbox.result(request_id, _SUCCESS, version)
+        self._waiting.append((version & SEQUENCE_MAX, False, mailbox, request_id, answer))
+
     def _admit(
-        self, mailbox: Mailbox, request_id: int, flags: int, request: Put | Delete | Cas | Incr | Execute
+        self, mailbox: Mailbox, request_id: int, flags: int, request: Put | Delete | Cas | Incr | Execute | PutMany
     ) -> bool:
         """Whether a write is to be executed now. If not, it has been answered."""
         replica = self.replica
@@ -372,7 +333,3 @@ class Serving:
             self._refuse(mailbox, request_id, Status.NOT_PRIMARY_YET, "", self.map_version)
         else:
             self._refuse(mailbox, request_id, Status.WRONG_SERVER, "", self.map_version)
-
-    def _refuse(self, mailbox: Mailbox, request_id: int, status: Status, text: str, version: int = 0) -> None:
-        answer = mailbox.result(request_id, int(status), version, text.encode())
-        self._outbox.answer(mailbox, request_id, answer)

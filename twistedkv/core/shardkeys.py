@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from twistedkv.columns import column_bytes
 from twistedkv.commands.execution import execute
-from twistedkv.core.entries import ROW_HEAD_BYTES
 from twistedkv.limits import KEY_BYTES_MAX, REPLY_BYTES_MAX, SEQUENCE_MAX, SLOTS, UPDATE_BYTES_MAX, VALUE_BYTES_MAX
 from twistedkv.records import (
     EXPIRES,
@@ -28,6 +28,7 @@ from twistedkv.slots import slot_of
 if TYPE_CHECKING:
     from twistedkv.core.replica import Replica
 
+NOT_OF_ONE_SHARD = "the keys are not all of one shard"
 _SET = (b"SET", b"set")
 _PLACE_BITS = 32
 _SLOT_PARTS_MAX = 64
@@ -115,7 +116,7 @@ class ShardKeys:
             return replies.error(text)
         changes = self.changes
         if changes:
-            size = len(reply) + sum(ROW_HEAD_BYTES + len(key) + len(record) for key, (_, record) in changes.items())
+            size = len(reply) + column_bytes(changes) + column_bytes([record for _, record in changes.values()])
             if size > UPDATE_BYTES_MAX:
                 text = f"ERR the update would have {size} bytes, at most {UPDATE_BYTES_MAX} are allowed: store less"
                 return replies.error(text)
@@ -126,7 +127,7 @@ class ShardKeys:
         configuration = self._replica.configuration
         if configuration is not None and configuration.first_slot <= slot <= configuration.last_slot:
             return True
-        self.refused = "the keys are not all of one shard"
+        self.refused = NOT_OF_ONE_SHARD
         return False
 
     def get(self, key: bytes) -> bytes | None:

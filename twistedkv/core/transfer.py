@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from twistedkv.core.entries import ROW_HEAD_BYTES, Row, decode_rows, encode_rows
+from twistedkv.core.entries import decode_records, encode_records
 from twistedkv.core.progress import Follower
 from twistedkv.core.replica import Replica
 from twistedkv.errors import ProtocolError
@@ -89,7 +89,8 @@ class FillSource:
         return FillEnd(self.replica.shard, self.fill, self._number)
 
     def _collect(self) -> tuple[bytes, int]:
-        rows: list[Row] = []
+        keys: list[bytes] = []
+        records: list[bytes] = []
         size = 0
         while size < FILL_CHUNK_BYTES:
             if self._at >= len(self._listed):
@@ -105,9 +106,10 @@ class FillSource:
             self._at += 1
             if is_tombstone(record):
                 continue  # not committed yet, so it is on the replication connection too
-            rows.append((self._slot - 1, key, record))
-            size += ROW_HEAD_BYTES + len(key) + len(record)
-        return encode_rows(rows), len(rows)
+            keys.append(key)
+            records.append(record)
+            size += len(key) + len(record)
+        return encode_records(keys, records), len(keys)
 
     def acknowledged(self, ack: FillAck, now: float) -> None:
         """The learner has the chunks up to a number, or does not know of the fill."""
@@ -146,10 +148,7 @@ def receive_fill(replica: Replica | None, message: FillMessage) -> FillAck:
 
 
 def _store_records(replica: Replica, chunk: FillChunk) -> None:
-    count = 0
-    for slot, key, record in decode_rows(chunk.records):
-        count += 1
-        if replica.store.put_newer(slot, key, record) and record[8]:
-            replica.stored(slot, key, record)
-    if count != chunk.count:
-        raise ProtocolError(f"{chunk.count} records were announced in a fill chunk, there are {count}")
+    keys, records = decode_records(chunk.records)
+    if len(keys) != chunk.count:
+        raise ProtocolError(f"{chunk.count} records were announced in a fill chunk, there are {len(keys)}")
+    replica.store_many(keys, records, newer=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from twistedkv.core.entries import ONE, SEVERAL, encode_changes, encode_entry
+from twistedkv.core.entries import ONE, SEVERAL, encode_entry, encode_records
 from twistedkv.core.mailbox import Outbox
 from twistedkv.core.shardkeys import Changes
 from twistedkv.limits import SEQUENCE_MAX
 from twistedkv.messages.coordinator import ReplicaRole
-from twistedkv.records import EXPIRES, TOMBSTONE, make_expiring_record, make_record, record_expiry
+from twistedkv.records import EXPIRES, TOMBSTONE, flagged, make_expiring_record, make_record, record_expiry
 from twistedkv.slots import slot_of
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Updates:
     ) -> int:
         """A client's update of one key. Its version."""
         replica = self._replica
-        version = replica.version_base | (replica.last & SEQUENCE_MAX) + 1
+        version = self.next_version()
         record = make_expiring_record(version, expiry, value) if expiry else make_record(version, flags, value)
         replica.store.put(slot, key, record)
         if flags or expiry or replica.expiries:
@@ -64,25 +64,45 @@ class Updates:
         reply: bytes = b"",
     ) -> int:
         """One update of several keys, by a client if `number` is not 0. Its version, which all of the records have."""
+        version = self.next_version()
+        keys = list(changes)
+        slots = [slot for slot, _ in changes.values()]
+        records = [record for _, record in changes.values()]
+        self.many(slots, keys, records, version, number, oldest, client, reply)
+        return version
+
+    def many(
+        self,
+        slots: list[int],
+        keys: list[bytes],
+        records: list[bytes],
+        version: int,
+        number: int,
+        oldest: int,
+        client: bytes,
+        reply: bytes = b"",
+    ) -> None:
+        """The same, of different keys, with their slots and records, all of the next version."""
         replica = self._replica
-        version = replica.version_base | (replica.last & SEQUENCE_MAX) + 1
-        put, expiries = replica.store.put, replica.expiries
-        for key, (slot, record) in changes.items():
-            put(slot, key, record)
-            if record[8] or expiries:
+        replica.store.put_many(slots, keys, records)
+        if replica.expiries or flagged(records):
+            for slot, key, record in zip(slots, keys, records, strict=True):
                 replica.stored(slot, key, record)
-        if len(changes) == 1:
-            entry = encode_entry(slot, key, record, ONE, number, oldest, client, reply)
+        if len(keys) == 1:
+            entry = encode_entry(slots[0], keys[0], records[0], ONE, number, oldest, client, reply)
         else:
-            packed = version.to_bytes(8, "big") + encode_changes(changes)
-            slot = next(iter(changes.values()))[0]
-            entry = encode_entry(slot, b"", packed, SEVERAL, number, oldest, client, reply)
+            packed = version.to_bytes(8, "big") + encode_records(keys, records)
+            entry = encode_entry(slots[0], b"", packed, SEVERAL, number, oldest, client, reply)
         self._log(version, entry)
         if number:
             replica.dedup.remember(
                 client, number, oldest, version & SEQUENCE_MAX, (version, reply) if reply else version
             )
-        return version
+
+    def next_version(self) -> int:
+        """The version of the next update."""
+        replica = self._replica
+        return replica.version_base | (replica.last & SEQUENCE_MAX) + 1
 
     def _log(self, version: int, entry: bytes) -> None:
         """The update with this version has been applied."""
@@ -95,8 +115,7 @@ class Updates:
 
     def _tombstone(self) -> bytes:
         """The record of what the next update deletes."""
-        replica = self._replica
-        return make_record(replica.version_base | (replica.last & SEQUENCE_MAX) + 1, TOMBSTONE, b"")
+        return make_record(self.next_version(), TOMBSTONE, b"")
 
     def expired(self, slot: int, key: bytes, record: bytes) -> bool:
         """Whether the moment of an expiring record has come: then the key is deleted now, on all copies."""

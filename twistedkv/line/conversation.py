@@ -32,10 +32,10 @@ from twistedkv.limits import (
 from twistedkv.line.failures import CROSS_SHARD, cross_shard
 from twistedkv.line.many import groups_of, scatter
 from twistedkv.line.reply import Reply
+from twistedkv.line.shortly import begun_run, begun_shortly
 from twistedkv.line.transaction import Transaction
-from twistedkv.records import RECORD_HEAD_BYTES
 from twistedkv.resp import replies
-from twistedkv.resp.requests import RequestParser
+from twistedkv.resp.requests import Request, RequestParser, Run
 from twistedkv.slots import slot_of
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Conversation:
         self.timer: IDelayedCall | None = None
         """Of a command that waits."""
         self._parser = RequestParser()
-        self._backlog: deque[list[bytes]] = deque()
+        self._backlog: deque[Request] = deque()
         self._under_way: deque[Reply] = deque()
         self._closed = False
         self._held_up: Reply | None = None
@@ -121,13 +121,24 @@ class Conversation:
 
     # The rim's side.
 
-    def received(self, data: bytes) -> None:
-        """Bytes have come."""
+    def received(self, data: bytes) -> bool:
+        """Bytes have come. Whether it is as usual: all that was asked has begun, and more may come at any time."""
         if self.ending:
-            return
+            return False
         self.heard_at = self.desk.now()
-        self._backlog += self._parser.feed(data)
+        parser = self._parser
+        requests = parser.feed(data)
+        if len(requests) == 1 and not (self._under_way or self._backlog or self._blocked or parser.failed):
+            request = requests[0]
+            if type(request) is list and begun_shortly(self, request):  # as most programs do, one after the other
+                if self._out:
+                    self.send()
+                return not parser.partial
+        self._backlog += requests
         self.proceed()
+        if self._out:
+            self.send()
+        return not (self._backlog or parser.partial or self._blocked or self.ending)
 
     def lost(self) -> None:
         """The connection is gone. What is under way is executed, and answered to nobody."""
@@ -149,17 +160,27 @@ class Conversation:
         self._blocked = blocked
         if not blocked:
             self.proceed()
+            self.desk.write_soon(self)
 
     def send(self) -> None:
-        """Give the rim what there is to be sent."""
-        if self._out and not self._blocked:
-            data = b"".join(self._out)
-            self._out.clear()
+        """Give the rim what there is to be sent, and close if that was the last."""
+        out = self._out
+        if out and not self._blocked:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
             self._size -= len(data)
             self._write(data)
-        if self.ending and not (self._under_way or self._out or self._closed):
+        if self.ending and not (self._under_way or out or self._closed):
             self._closed = True
             self._close()
+
+    def go_on(self) -> None:
+        """At the end of a turn: send what there is, begin what may begin after that."""
+        self.send()
+        if self._backlog or self._parser.failed:
+            self.proceed()
+            if self._out or self.ending:
+                self.send()
 
     @property
     def listening(self) -> bool:
@@ -192,59 +213,37 @@ class Conversation:
         """Begin what may begin."""
         backlog = self._backlog
         left = COMMANDS_PER_TURN_MAX
-        under_way, shards, room = self._under_way, self.desk.shards, self._room()
+        under_way, shards = self._under_way, self.desk.shards
         while backlog and not (self._held_up or self._blocked or self.ending):
-            if self._size > CLIENT_OUTPUT_BYTES_MAX or len(under_way) >= room:
+            if self._size > CLIENT_OUTPUT_BYTES_MAX:
+                if self._out:
+                    self.desk.write_soon(self)  # and with it, goes on
                 break
+            if under_way and len(under_way) >= self._room():
+                break  # goes on when replies have come
             if self._forwarded >= FORWARDED_VALUES_MAX:
                 break  # goes on when replies have come, or have been taken
             if shards.full:
                 self.desk.stalled[self] = None
                 break
-            if not left:
+            if left <= 0:
                 self.desk.write_soon(self)  # and with it, goes on
                 break
+            request = backlog.popleft()
+            if isinstance(request, Run):
+                left -= len(request)
+                if not begun_run(self, request):
+                    backlog.extendleft(reversed(request.commands()))
+                continue
             left -= 1
-            argv = backlog.popleft()
-            if not self._begun_shortly(argv):
-                self._perform(argv)
+            if not begun_shortly(self, request):
+                self._perform(request)
         if self._parser.failed and not backlog and not self.ending:
             self.answer(replies.error(self._parser.failed))
             self.ending = True
-        if self._out and not self._blocked:
-            self.desk.write_soon(self)
 
     def _room(self) -> int:
         return min(UNDER_WAY_MAX, UNDER_WAY_FIRST + 2 * self._completed, 1 + CLIENT_OUTPUT_BYTES_MAX // self._largest)
-
-    def _begun_shortly(self, argv: list[bytes]) -> bool:
-        """Begin a SET or a GET without options, which most commands are, by a shorter way. Whether it was one."""
-        name, count = argv[0], len(argv)
-        if self.transaction is not None or self.desk.moved or not 2 <= count <= 3:
-            return False
-        key = argv[1]
-        if not 0 < len(key) <= KEY_BYTES_MAX:
-            return False
-        if count == 3:
-            if name not in (b"SET", b"set"):
-                return False
-            slot = slot_of(key)
-            reply = Reply(self, argv, self.heard_at)
-            self._under_way.append(reply)
-            self.written.add(slot)
-            self.last_command = b"set"
-            self.commands += 1
-            self.desk.shards.execute(reply, slot, argv, writes=True, protocol=self.protocol)
-            return True
-        if name not in (b"GET", b"get"):
-            return False
-        record = self.desk.shards.value(slot_of(key), key)
-        if record is None:
-            return False
-        self.last_command = b"get"
-        self.commands += 1
-        self.answer(replies.bulk(record[RECORD_HEAD_BYTES:]) if record else replies.nil(self.protocol))
-        return True
 
     def _perform(self, argv: list[bytes]) -> None:
         self.commands += 1
@@ -335,26 +334,28 @@ class Conversation:
             self._held_up = reply
         return reply
 
+    def put_last(self, reply: Reply) -> None:
+        """This reply comes after all that are under way."""
+        self._under_way.append(reply)
+
     def is_next(self, reply: Reply) -> bool:
         """Whether everything before this reply has been given."""
         return bool(self._under_way) and self._under_way[0] is reply
 
-    def settled(self, replies: list[Reply]) -> None:
-        """These replies are there."""
-        size = largest = 0
-        for reply in replies:
-            length = len(reply.data)
-            size += length
-            largest = max(largest, length)
-            if reply.forwarded:
-                reply.forwarded = False
-                self._forwarded -= 1
-        self._completed += len(replies)
-        self._largest = max(largest, self._largest - (self._largest >> 6), _FLOOR)
-        if self.desk.now() - replies[0].since >= SLOW_SECONDS:
-            for reply in replies:
-                self.desk.took(self, reply)
-        if self._held_up is replies[0]:
+    def answered(self, reply: Reply) -> None:
+        """This reply is there."""
+        length = len(reply.data)
+        if reply.forwarded:
+            reply.forwarded = False
+            self._forwarded -= 1
+        self._completed += 1
+        if length > self._largest:
+            self._largest = length
+        elif self._largest > _FLOOR:
+            self._largest = max(self._largest - (self._largest >> 6), length, _FLOOR)
+        if self.desk.now() - reply.since >= SLOW_SECONDS:
+            self.desk.took(self, reply)
+        if self._held_up is reply:
             self._held_up = None
             self.desk.write_soon(self)  # and with it, go on
         under_way = self._under_way
@@ -365,9 +366,10 @@ class Conversation:
             self.lost()
             self._abort()
             return
-        self._size += size
-        if under_way and under_way[0].data:
+        self._size += length
+        if under_way[0].data:
             out = self._out
+            out.append(under_way.popleft().data)
             while under_way and under_way[0].data:
                 out.append(under_way.popleft().data)
             self.desk.write_soon(self)

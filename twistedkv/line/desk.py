@@ -132,9 +132,7 @@ class Desk:
                 dirty |= self.stalled
                 self.stalled = {}
             for conversation in dirty:
-                conversation.send()
-                if not conversation.gone:
-                    conversation.proceed()
+                conversation.go_on()
             self.resume()
         except STORAGE_ERRORS as error:
             self.server.storage_failed(error)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from random import Random
 from typing import Any
 
@@ -28,7 +27,7 @@ from twistedkv.line.desk import Desk
 from twistedkv.line.functions import table
 from twistedkv.net.failstop import STORAGE_ERRORS
 from twistedkv.net.framed import logged
-from twistedkv.net.sending import send
+from twistedkv.net.sending import sender
 from twistedkv.resp import replies
 from twistedkv.service.listening import listen
 from twistedkv.service.server import ServerService
@@ -72,7 +71,7 @@ class LineConnection(Protocol):
             desk.connections,
             _shown(peer),
             _shown(host),
-            partial(send, self.transport),
+            sender(self.transport),
             self._close,
             self._overflowed,
         )
@@ -86,9 +85,11 @@ class LineConnection(Protocol):
         if conversation is None:
             return
         try:
-            conversation.received(data)
+            usual = conversation.received(data)
         except STORAGE_ERRORS as error:
             self._port.desk.server.storage_failed(error)
+            return
+        if usual and self._begun_at is None:
             return
         self._begun_at = (self._begun_at or conversation.heard_at) if conversation.partial else None
         self._read_or_not()

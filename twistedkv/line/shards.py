@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from itertools import pairwise
+from math import inf
+from operator import lt
 from typing import TYPE_CHECKING, Any
 
 from twistedkv.client.lanes import Lane, LaneState
 from twistedkv.client.operations import BOUNCES, WRITES, Operation, Waiter, refusal
-from twistedkv.core.mailbox import Mailbox
 from twistedkv.errors import OutcomeUnknown, Status, Unavailable
 from twistedkv.limits import (
     BATCH_BYTES_MAX,
@@ -28,12 +28,14 @@ from twistedkv.limits import (
     BATCH_COMMANDS_MAX,
     CLIENT_OUTPUT_BYTES_MAX,
 )
-from twistedkv.line.reply import Reply, Settling
-from twistedkv.messages.client import Execute, ExecuteMode, Watched
+from twistedkv.line.batch import Batch, bytes_of
+from twistedkv.line.box import LocalBox
+from twistedkv.line.reply import Reply, RunReply
+from twistedkv.messages.client import Execute, ExecuteMode, PutMany, Watched
 from twistedkv.messages.coordinator import ReplicaRole
 from twistedkv.net.failstop import fail_stop
-from twistedkv.resp.answers import split
-from twistedkv.wire.client import EXECUTE
+from twistedkv.records import flagged
+from twistedkv.wire.client import EXECUTE, PUT_MANY
 
 if TYPE_CHECKING:
     from twistedkv.client.rim import Rim
@@ -42,51 +44,6 @@ if TYPE_CHECKING:
 
 _SUCCESS = int(Status.SUCCESS)
 _STEADY = (LaneState.IDLE, LaneState.OPEN)
-
-
-class _Batch:
-    """Commands of this turn for one shard, and who waits for each. A `Waiter` for all of them."""
-
-    __slots__ = ("commands", "protocol", "size", "slot", "waiters", "writes")
-
-    def __init__(self, slot: int, protocol: int) -> None:
-        self.slot = slot
-        self.size = 0
-        """Bytes of all arguments."""
-        self.protocol = protocol
-        self.commands: list[list[bytes]] = []
-        self.waiters: list[Waiter] = []
-        self.writes = False
-
-    def callback(self, result: list[bytes] | bytes) -> None:
-        """What the shard has replied to each command."""
-        if type(result) is not list:
-            result = [result] if len(self.waiters) == 1 else _parts(result)  # type: ignore[list-item, arg-type]
-        told: dict[Settling, list[Reply]] = {}
-        for waiter, reply in zip(self.waiters, result, strict=True):
-            if type(waiter) is Reply:  # of one conversation all at once
-                waiter.data = reply
-                conversation = waiter.conversation
-                if conversation in told:
-                    told[conversation].append(waiter)
-                else:
-                    told[conversation] = [waiter]
-            else:
-                waiter.callback(reply)
-        for conversation, settled in told.items():
-            conversation.settled(settled)
-
-    def errback(self, fail: Exception) -> None:
-        """None of them has a reply."""
-        for waiter in self.waiters:
-            waiter.errback(fail)
-
-
-def _parts(reply: bytes) -> list[bytes]:
-    start = reply.index(b"\n") + 1
-    body = reply[start:]
-    ends = split(body, int(reply[1 : start - 2]))
-    return [body[begin:end] for begin, end in pairwise([0, *ends])]
 
 
 class _Read:
@@ -108,34 +65,6 @@ class _Read:
         self._shards.read_ended(self._lane)
 
 
-class _LocalBox(Mailbox):
-    """Results of what is executed here, by the number under which its operation waits.
-
-    `size` counts them from when they are made: some wait for a write before them to be on all copies.
-    """
-
-    def __init__(self, client: bytes, flush: Callable[[], None]) -> None:
-        super().__init__(client, flush)
-        self._sizes: dict[int, int] = {}
-
-    def add(self, request_id: int, answer: Any) -> None:
-        self.parts.append((request_id, answer))
-
-    def result(self, request_id: int, status: int, version: int = 0, value: bytes = b"") -> Any:
-        self.ended(request_id)
-        self._sizes[request_id] = len(value)
-        self.size += len(value)
-        return status, version, value
-
-    def executed(self, request_id: int, version: int, reply: bytes, parts: list[bytes] | None) -> Any:
-        answer = self.result(request_id, _SUCCESS, version, reply)
-        return answer if parts is None else (_SUCCESS, version, parts)
-
-    def ended(self, request_id: int) -> None:
-        """The result is of no use any more, or has been taken."""
-        self.size -= self._sizes.pop(request_id, 0)
-
-
 class Shards:
     """The shards of the cluster, for the commands of this server's line clients.
 
@@ -149,11 +78,11 @@ class Shards:
         """Called when waiters have been told of what was executed here in a turn."""
         self._client = client
         self._router = client.router
-        self._box = _LocalBox(client.client_id, self._flush)
+        self._box = LocalBox(client.client_id, self._flush)
         self._waiting: dict[int, Operation] = {}
         """Executed here and not answered, in the order of their deadlines."""
         self._last_id = 0
-        self._batches: dict[Lane, _Batch] = {}
+        self._batches: dict[Lane, Batch] = {}
         """What has come in this turn for each shard, and is to be executed at its end."""
         self._reads: dict[Lane, int] = {}
         """Reads on their way to another server, of each shard that has any."""
@@ -178,6 +107,11 @@ class Shards:
         return lane is not None and core is not None and lane.configuration.primary == core.me
 
     @property
+    def known(self) -> bool:
+        """Whether it is known which shards there are."""
+        return bool(self._router.table)
+
+    @property
     def full(self) -> bool:
         """Whether what was executed here has enough to answer: the next command waits until some of it is answered."""
         return self._box.size > CLIENT_OUTPUT_BYTES_MAX
@@ -195,22 +129,65 @@ class Shards:
             return
         lane = table[slot]
         batch = self._batches.get(lane)
-        if (
-            batch is None
-            or batch.protocol != protocol
-            or len(batch.commands) >= BATCH_COMMANDS_MAX
-            or batch.size + size > BATCH_BYTES_MAX
-        ):
-            if batch is not None:
-                self._send_batch(batch)
-            elif not self._batches:
-                self._server.end_turn_soon()
-            batch = self._batches[lane] = _Batch(slot, protocol)
-        batch.size += size
-        batch.commands.append(command)
-        batch.waiters.append(waiter)
+        if batch is not None and batch.commands and batch.protocol != protocol:
+            del self._batches[lane]
+            self._send_batch(batch)
+        batch = self._batch(lane, slot, 1, size)
+        batch.add(waiter, command, protocol)
         if writes:
             batch.writes = True
+
+    def _batch(self, lane: Lane, slot: int, count: int, size: int) -> Batch:
+        """The batch of a lane, with room for so many commands, whose arguments have so many bytes."""
+        batches = self._batches
+        batch = batches.get(lane)
+        if batch is None or len(batch) + count > BATCH_COMMANDS_MAX or batch.size + size > BATCH_BYTES_MAX:
+            if batch is not None:
+                self._send_batch(batch)
+            elif not batches:
+                self._server.end_turn_soon()
+            batch = batches[lane] = Batch(lane, slot)
+        batch.size += size
+        return batch
+
+    def put(self, waiter: Reply, slot: int, key: bytes, value: bytes) -> None:
+        """As `execute` of a SET without options, of at most BATCH_COMMAND_BYTES_MAX."""
+        table = self._router.table
+        if not table:
+            self.alone(waiter, slot, [b"SET", key, value], writes=True, protocol=2)
+            return
+        batch = self._batch(table[slot], slot, 1, len(key) + len(value))
+        if batch.commands:
+            batch.add(waiter, [b"SET", key, value], batch.protocol)
+        else:
+            batch.keys.append(key)
+            batch.values.append(value)
+            batch.waiters.append((waiter, 1))
+        batch.writes = True
+
+    def put_run(self, waiter: RunReply, slots: list[int], keys: list[bytes], values: list[bytes]) -> list[int]:
+        """The same of several, when the shards are known. A slot of each shard that they are of."""
+        lanes = list(map(self._router.table.__getitem__, slots))
+        first = lanes[0]
+        if lanes.count(first) == len(lanes):
+            waiter.begin(lanes, 1)
+            self._batch(first, slots[0], len(keys), bytes_of(keys, values)).put(waiter, keys, values)
+            return slots[:1]
+        order = sorted(range(len(slots)), key=slots.__getitem__)  # a shard has the slots from one to another
+        keys = list(map(keys.__getitem__, order))
+        values = list(map(values.__getitem__, order))
+        distinct = dict.fromkeys(map(lanes.__getitem__, order))
+        waiter.begin(lanes, len(distinct))
+        begin = 0
+        some_slots = []
+        for lane in distinct:
+            slot = slots[order[begin]]
+            some_slots.append(slot)
+            end = begin + lanes.count(lane)
+            some, theirs = keys[begin:end], values[begin:end]
+            self._batch(lane, slot, end - begin, bytes_of(some, theirs)).put(waiter, some, theirs)
+            begin = end
+        return some_slots
 
     def alone(self, waiter: Waiter, slot: int, command: list[bytes], *, writes: bool, protocol: int) -> None:
         """The same for a command with larger effects, or about all keys of a shard: executed by itself, in order."""
@@ -253,15 +230,14 @@ class Shards:
         for batch in batches.values():
             self._send_batch(batch)
 
-    def _send_batch(self, batch: _Batch) -> None:
-        mode = ExecuteMode.BATCH if len(batch.commands) > 1 else ExecuteMode.SINGLE
-        message = Execute(0, 0, 0, batch.slot, batch.protocol, mode, [], batch.commands)
-        self._send(batch, batch.slot, message, batch.writes)
+    def _send_batch(self, batch: Batch) -> None:
+        self._send(batch, batch.slot, batch.message(), batch.writes)
 
-    def _send(self, waiter: Waiter, slot: int, message: Execute, writes: bool) -> None:
+    def _send(self, waiter: Waiter, slot: int, message: Execute | PutMany, writes: bool) -> None:
         client = self._client
         deadline = client.seconds() + client.deadline
-        operation = Operation(EXECUTE, b"", slot, deadline, waiter, message, WRITES if writes else 0)
+        kind = EXECUTE if type(message) is Execute else PUT_MANY
+        operation = Operation(kind, b"", slot, deadline, waiter, message, WRITES if writes else 0)
         lane = self.lane(slot)
         if lane is not None and lane in self._behind:
             self._behind[lane].append(operation)
@@ -301,14 +277,45 @@ class Shards:
         """The record of a key (empty: there is none) that may be told at once: this server is its primary, the newest
         update of the key is on all copies, and nothing that came before waits to be executed. None: ask the shard."""
         table = self._router.table
-        if not table:
+        core = self._server.core
+        if not table or core is None:
             return None
         lane = table[slot]
-        core = self._server.core
-        if core is None or lane.inflight or lane.queue or lane.state not in _STEADY or lane in self._batches:
+        if lane.inflight or lane.queue or lane in self._batches or lane.state not in _STEADY:
             return None
         replica = core.replicas.get(lane.configuration.shard)
         return None if replica is None else replica.serving.clean(slot, key)
+
+    def values(self, slots: list[int], keys: list[bytes]) -> list[bytes] | None:
+        """The same of several: of all of them, or None."""
+        table = self._router.table
+        if not table:
+            return None
+        lanes = list(map(table.__getitem__, slots))
+        bounds: dict[Lane, bytes] = {}
+        leased = inf
+        for lane in set(lanes):
+            replica = self._settled(lane)
+            bound = None if replica is None else replica.clean_below()
+            if replica is None or bound is None:
+                return None
+            bounds[lane] = bound
+            leased = min(leased, replica.lease_until)
+        core = self._server.core
+        assert core is not None
+        found = core.store.get_many(slots, keys)
+        there = found if None not in found else list(filter(None, found))
+        records = [record or b"" for record in found]
+        if flagged(there) or not all(map(lt, records, map(bounds.__getitem__, lanes))):  # type: ignore[arg-type]
+            return None
+        return records if self._server.now() < leased else None
+
+    def _settled(self, lane: Lane) -> Replica | None:
+        """The copy of a shard on this server, if nothing that came before waits to be executed."""
+        core = self._server.core
+        if core is None or lane.inflight or lane.queue or lane.state not in _STEADY or lane in self._batches:
+            return None
+        return core.replicas.get(lane.configuration.shard)
 
     def _here(self, operation: Operation, lane: Lane) -> bool:
         """Execute it on this server, if that can be done now."""
@@ -335,7 +342,7 @@ class Shards:
         return True
 
     @fail_stop
-    def _request(self, replica: Replica, message: Execute, slot: int) -> None:
+    def _request(self, replica: Replica, message: Execute | PutMany, slot: int) -> None:
         replica.serving.request(self._box, self._last_id, 0, message, slot)
 
     def _flush(self) -> None:

@@ -138,6 +138,31 @@ class Execute:
 
 
 @attrs.define
+class PutMany:
+    """Store values of different keys of one shard, all in one update. Answer: SUCCESS with its version."""
+
+    number: int
+    oldest: int
+    since: int
+    slot: int
+    """Of one of the keys."""
+    keys: list[bytes]
+    values: list[bytes]
+
+
+@attrs.define
+class GetMany:
+    """Read keys of one shard. Answer: SUCCESS with the column of their records, in the same order.
+
+    A record has version, flags and value (`twistedkv.records`); it is empty where there is no such key.
+    """
+
+    slot: int
+    """Of one of the keys."""
+    keys: list[bytes]
+
+
+@attrs.define
 class MapRequest:
     """CONFIG_REQ: ask for the cluster map, from the coordinator or any server. Answer: MapUpdate.
 

@@ -28,7 +28,7 @@ from twistedkv.core.handshake import answer_hello
 from twistedkv.errors import ProtocolError, Status, TwistedKVError
 from twistedkv.limits import HELLO_SECONDS_MAX
 from twistedkv.messages.hello import Hello, HelloReply, Role
-from twistedkv.net.sending import send
+from twistedkv.net.sending import sender
 from twistedkv.wire.frames import Frame, FrameDecoder, encode_frame
 from twistedkv.wire.shared import HELLO, HELLO_REPLY, HELLO_REPLY_TYPE, HELLO_TYPE
 
@@ -71,6 +71,7 @@ class Connection(TwistedProtocol):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
+        self._send = sender(self.transport)
         self._timer = self._clock.callLater(HELLO_SECONDS_MAX, self._hello_overdue)
 
     def dataReceived(self, data: bytes) -> None:
@@ -107,7 +108,7 @@ class Connection(TwistedProtocol):
     def send_bytes(self, data: bytes) -> None:
         """Send whole frames that are encoded already."""
         if not self.closed:
-            send(self.transport, data)
+            self._send(data)
 
     def limit_unacknowledged(self, seconds: float) -> None:
         """Have the kernel end the connection when for so long nothing of what was sent has been acknowledged.

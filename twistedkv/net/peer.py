@@ -10,7 +10,15 @@ from twistedkv.errors import ProtocolError
 from twistedkv.messages.peer import BeginFill, Configure, RefusedSection, Replicate
 from twistedkv.net.failstop import fail_stop
 from twistedkv.wire.frames import Frame, encode_frame
-from twistedkv.wire.peer import ACK, FAMILY, REPLICATE, decode_replicate, encode_replicate
+from twistedkv.wire.peer import (
+    ACK,
+    FAMILY,
+    REPLICATE,
+    decode_ack,
+    decode_replicate,
+    encode_ack,
+    encode_replicate,
+)
 
 if TYPE_CHECKING:
     from twistedkv.messages.hello import Hello
@@ -45,7 +53,7 @@ class PeerSender:
         for message_type, _, _, body in frames:
             if message_type != ACK:
                 raise ProtocolError(f"expected ACK on this connection, got type 0x{message_type:02x}")
-            core.acknowledged(self.member, FAMILY.decode(message_type, body), now)
+            core.acknowledged(self.member, decode_ack(body), now)
         self._server.end_turn_soon()
 
     def connection_lost(self, reason: str) -> None:
@@ -86,9 +94,9 @@ class PeerReceiver:
             else:
                 raise ProtocolError(f"type 0x{message_type:02x} does not belong on a PEER connection")
         if number:
-            layout = FAMILY.layouts[ACK]
-            self.connection.send(ACK, layout.encode(layout.kind(number=number, refused=refused)))
-        self._server.end_turn_soon()
+            self.connection.send(ACK, encode_ack(number, refused))
+        if not core.outbox.empty:
+            self._server.end_turn_soon()
 
     def connection_lost(self, reason: str) -> None:
         """Nothing depends on it."""

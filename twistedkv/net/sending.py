@@ -9,30 +9,34 @@ This is the one place that looks into a Twisted transport. What it needs of it i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.tcp import Connection as TCPConnection
 
 
-def send(transport: Any, data: bytes) -> None:
-    """As `transport.write(data)`, but at once where that can be."""
-    if isinstance(transport, TCPConnection) and _nothing_waits(transport):
-        try:
-            sent = transport.socket.send(data)
-        except OSError:  # it is full, or the connection is lost, which the transport will find out itself
-            sent = 0
-        if sent == len(data):
-            return
-        data = data[sent:]
-    transport.write(data)
+def sender(transport: Any) -> Callable[[bytes], None]:
+    """As `transport.write`, but at once where that can be."""
+    write: Callable[[bytes], None] = transport.write
+    if not isinstance(transport, TCPConnection):
+        return write
+    to_socket: Callable[[bytes], int] = transport.socket.send
 
+    def send(data: bytes) -> None:
+        if (
+            transport.connected  # it is open, and has sent all that it was given
+            and not transport._tempDataBuffer
+            and transport.offset == len(transport.dataBuffer)
+            and not transport.disconnecting
+            and not transport._writeDisconnected
+        ):
+            try:
+                sent = to_socket(data)
+            except OSError:  # it is full, or the connection is lost, which the transport will find out itself
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        write(data)
 
-def _nothing_waits(transport: Any) -> bool:
-    """Whether the transport is open and has sent all that it was given."""
-    return bool(
-        transport.connected
-        and not transport._tempDataBuffer
-        and transport.offset == len(transport.dataBuffer)
-        and not transport.disconnecting
-        and not transport._writeDisconnected
-    )
+    return send

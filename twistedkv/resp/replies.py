@@ -56,6 +56,15 @@ def value_or_nil(value: bytes | None, protocol: int) -> bytes:
     return _NIL[protocol] if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
 
 
+def of_records(records: Sequence[bytes], head: int, protocol: int) -> bytes:
+    """The values of records, behind each other; of one that is empty, nothing. A value begins after `head` bytes."""
+    size = len(records[0])
+    if size and list(map(len, records)).count(size) == len(records):
+        begin = b"$%d\r\n" % (size - head)
+        return begin + (b"\r\n" + begin).join([record[head:] for record in records]) + b"\r\n"
+    return b"".join([bulk(record[head:]) if record else _NIL[protocol] for record in records])
+
+
 def array(parts: Sequence[bytes]) -> bytes:
     """A list of replies that are encoded already."""
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))

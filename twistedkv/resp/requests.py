@@ -11,6 +11,9 @@ after the commands before it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import repeat
+
 from twistedkv.errors import CommandError
 from twistedkv.limits import ARGUMENTS_MAX, INLINE_BYTES_MAX, REQUEST_BYTES_MAX, VALUE_BYTES_MAX
 from twistedkv.resp.inline import split_line
@@ -22,13 +25,40 @@ _SIZES = {b"$%d" % size: size for size in range(1100)}
 _DIGITS_MAX = 10
 _ALIKE_MIN = 4
 """So many like commands in a row are taken together."""
+_ALIKE_MAX = 1000
 _ALIKE_ARGUMENTS_MAX = 8
+_ONE_LINES_MAX = 2 * _ALIKE_ARGUMENTS_MAX + 2
 _INVALID_SIZE = "ERR Protocol error: invalid bulk length"
 _HTTP = b" HTTP/1."
 _TLS = b"\x16"
 """The first byte of every hello."""
 _UNSAFE = (b"POST", b"HOST:")
 """What a browser can be made to send here, by a page that means us harm."""
+
+
+class Run:
+    """Commands in a row that differ in their arguments only. Each place of an argument is a column of all of them."""
+
+    __slots__ = ("columns", "name")
+
+    def __init__(self, name: bytes, columns: list[list[bytes]]) -> None:
+        self.name = name
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def commands(self) -> list[list[bytes]]:
+        """One by one."""
+        return list(map(list, zip(repeat(self.name), *self.columns)))
+
+
+Request = list[bytes] | Run
+
+
+def commands_of(requests: Iterable[Request]) -> list[list[bytes]]:
+    """All commands, one by one."""
+    return [command for each in requests for command in (each.commands() if isinstance(each, Run) else [each])]
 
 
 class RequestParser:
@@ -54,8 +84,12 @@ class RequestParser:
         """Whether the beginning of a request is held."""
         return bool(self._held or self._left)
 
-    def feed(self, data: bytes) -> list[list[bytes]]:
+    def feed(self, data: bytes) -> list[Request]:
         """The commands that this completes. Look at `failed` afterwards."""
+        if self._begun and not (self._held or self._left):
+            arguments = _one(data)
+            if arguments:
+                return [arguments]
         self._held += len(data)
         if self._held < self._need:
             self._chunks.append(data)
@@ -64,7 +98,7 @@ class RequestParser:
             self._chunks.append(data)
             data = b"".join(self._chunks)
             self._chunks = []
-        commands: list[list[bytes]] = []
+        commands: list[Request] = []
         try:
             if not self._begun:
                 self._begun = True
@@ -87,7 +121,7 @@ class RequestParser:
             self._need = 1
         return commands
 
-    def _take_lines(self, data: bytes, commands: list[list[bytes]]) -> tuple[bytes, bool]:
+    def _take_lines(self, data: bytes, commands: list[Request]) -> tuple[bytes, bool]:
         """Take what people type, up to an array. What is left, and whether there may be more in it."""
         start = 0
         while start < len(data) and data[start : start + 1] != b"*":
@@ -101,7 +135,7 @@ class RequestParser:
             start = end + 1
         return data[start:], True
 
-    def _take_arrays(self, data: bytes, commands: list[list[bytes]]) -> tuple[bytes, bool]:
+    def _take_arrays(self, data: bytes, commands: list[Request]) -> tuple[bytes, bool]:
         """Take what is ended by CRLF. What is left, and whether there may be more in it."""
         lines = data.split(_CRLF)
         last = len(lines) - 1  # this one is not ended yet
@@ -121,7 +155,9 @@ class RequestParser:
                         continue
                     count = _number(head[1:], ARGUMENTS_MAX, "invalid multibulk length")
                 if 1 < count <= _ALIKE_ARGUMENTS_MAX:
-                    taken = _take_alike(lines, at, count, commands)
+                    alike = min((last - at) // (2 * count + 1), _ALIKE_MAX)
+                    taken = 0 if alike < _ALIKE_MIN else _take_alike(lines, at, count, alike, commands)
+                    taken = taken or _take_whole(lines, at, count, commands)
                     if taken:
                         at = taken
                         continue
@@ -172,16 +208,38 @@ class RequestParser:
         return size
 
 
-def _take_alike(lines: list[bytes], at: int, count: int, commands: list[list[bytes]]) -> int:
-    """Take the commands from line `at` to the last whole one, if all have `count` arguments, and are as they should be.
+def _one(data: bytes) -> list[bytes]:
+    """The arguments of the command that this is, if it is one, whole, and nothing is special; else none.
 
-    The line after them; 0 if they are not all like that, or too few to be worth it. A burst of like commands is what
+    Most programs wait for each reply before they send the next command.
+    """
+    lines = data.split(_CRLF, _ONE_LINES_MAX)
+    count = _COUNTS.get(lines[0], 0)
+    if len(lines) != 2 * count + 2 or lines[-1]:
+        return []
+    arguments = lines[2::2]
+    return arguments if list(map(len, arguments)) == list(map(_SIZES.get, lines[1:-1:2])) else []
+
+
+def _take_whole(lines: list[bytes], at: int, count: int, commands: list[Request]) -> int:
+    """Take the command at line `at`, if all of it is there and nothing is special. The line after it, or 0."""
+    end = at + 2 * count + 1
+    if end >= len(lines):
+        return 0
+    arguments = lines[at + 2 : end : 2]
+    if list(map(len, arguments)) != list(map(_SIZES.get, lines[at + 1 : end : 2])):
+        return 0
+    commands.append(arguments)
+    return end
+
+
+def _take_alike(lines: list[bytes], at: int, count: int, many: int, commands: list[Request]) -> int:
+    """Take `many` commands from line `at` on, if all have `count` arguments, and are as they should be.
+
+    The line after them; 0 if they are not all like that. A burst of like commands is what
     programs send that have much to send, and this looks at a column of it at a time.
     """
     stride = 2 * count + 1
-    many = (len(lines) - 1 - at) // stride
-    if many < _ALIKE_MIN:
-        return 0
     end = at + many * stride
     if lines[at:end:stride].count(lines[at]) != many:
         return 0
@@ -191,11 +249,15 @@ def _take_alike(lines: list[bytes], at: int, count: int, commands: list[list[byt
         if list(map(len, column)) != list(map(_SIZES.get, lines[place:end:stride])):
             return 0
         columns.append(column)
-    commands += map(list, zip(*columns, strict=True))
+    names = columns[0]
+    if names.count(names[0]) == many:
+        commands.append(Run(names[0], columns[1:]))
+    else:
+        commands += map(list, zip(*columns, strict=True))
     return end
 
 
-def _take_line(line: bytes, commands: list[list[bytes]]) -> None:
+def _take_line(line: bytes, commands: list[Request]) -> None:
     if len(line) > INLINE_BYTES_MAX:
         raise CommandError("ERR Protocol error: too big inline request")
     arguments = split_line(line)
@@ -235,5 +297,5 @@ def _check_head(rest: bytes, kind: bytes) -> None:
 
 
 def _unexpected(head: bytes) -> CommandError:
-    got = head[:1].decode("utf-8", "surrogateescape") or " "
+    got = head[:1].replace(b"\r", b" ").decode("utf-8", "surrogateescape") or " "
     return CommandError(f"ERR Protocol error: expected '$', got '{got}'")

@@ -69,6 +69,8 @@ class ServerService(MultiService):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.reactor = reactor
+        self.now: Callable[[], float] = reactor.seconds
+        """Seconds of the monotonic clock."""
         self.options = options
         self._end_process = reactor.stop if end_process is None else end_process
         self._open_store = open_store
@@ -89,8 +91,8 @@ class ServerService(MultiService):
         """Where line clients are served; 0: nowhere. Set by a child service when it has begun to listen."""
         self.course_port = 0
         """The same for clients of the original system."""
-        self.turns = 0
-        """Turns ended so far."""
+        self.served = 0
+        """Turns in which clients were answered."""
         self.coordinator_ends_us = False
         """The coordinator has ordered our end, so there is nobody to give our roles to."""
         self.links = Links(self)
@@ -109,11 +111,6 @@ class ServerService(MultiService):
         self._flush_waiters: list[Deferred[None]] = []
         self._beating = LoopingCall(self._tick)
         self._beating.clock = reactor
-
-    def now(self) -> float:
-        """Seconds of the monotonic clock."""
-        seconds: float = self.reactor.seconds()
-        return seconds
 
     # Life.
 
@@ -235,7 +232,6 @@ class ServerService(MultiService):
         core = self.core
         if core is None:
             return
-        self.turns += 1
         try:
             for give in self.before_flush:
                 give()
@@ -247,6 +243,8 @@ class ServerService(MultiService):
             sender = self.links.sender(link.member)
             if sender is not None:
                 sender.send(messages)
+        if turn.mailboxes:
+            self.served += 1
         for mailbox in turn.mailboxes:
             if mailbox.open:
                 mailbox.flush()

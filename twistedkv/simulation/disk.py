@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twistedkv.clustermap import Configuration
 from twistedkv.core.steps import Change
@@ -58,17 +58,34 @@ class SimulatedStore(MemoryStore):
 
     def put(self, slot: int, key: bytes, record: bytes) -> None:
         """See Store."""
+        self._fail_or_not()
+        self._used[slot] = None
+        super().put(slot, key, record)
+
+    def put_many(self, slots: Sequence[int], keys: Sequence[bytes], records: Sequence[bytes]) -> None:
+        """See Store."""
+        self._fail_or_not()
+        self._used.update(dict.fromkeys(slots))
+        super().put_many(slots, keys, records)
+
+    def _fail_or_not(self) -> None:
         if self._fails():
             self._process.timeline.tell(f"{self._process.name}: its store fails")
             self._failed = True
             raise StorageFailed("input/output error")
-        self._used[slot] = None
-        super().put(slot, key, record)
 
     def get(self, slot: int, key: bytes) -> bytes | None:
         """See Store."""
+        self._watch_end()
+        return super().get(slot, key)
+
+    def get_many(self, slots: Sequence[int], keys: Sequence[bytes]) -> list[bytes | None]:
+        """See Store."""
+        self._watch_end()
+        return super().get_many(slots, keys)
+
+    def _watch_end(self) -> None:
         if self._failed:
             self._process.timeline.problems.append(
                 f"invariant I15: {self._process.name} goes on after its store failed"
             )
-        return super().get(slot, key)

@@ -1,6 +1,6 @@
 """What the core asks of a store."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 
@@ -15,8 +15,14 @@ class Store(Protocol):
     def get(self, slot: int, key: bytes) -> bytes | None:
         """The record of a key, or None. It may be a tombstone."""
 
+    def get_many(self, slots: Sequence[int], keys: Sequence[bytes]) -> list[bytes | None]:
+        """As `get`, for each key in its slot."""
+
     def put(self, slot: int, key: bytes, record: bytes) -> None:
         """Store a record, whatever was there."""
+
+    def put_many(self, slots: Sequence[int], keys: Sequence[bytes], records: Sequence[bytes]) -> None:
+        """As `put`, for each key in its slot. No key is named twice."""
 
     def put_newer(self, slot: int, key: bytes, record: bytes) -> bool:
         """Store a record unless the one there has a version as large (I11). Whether it was stored."""

@@ -1,6 +1,7 @@
 """The default store: a dict for each slot, so that a slot is copied, moved or dropped on its own."""
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 
 from twistedkv.limits import SLOTS
 
@@ -18,6 +19,9 @@ class MemoryStore:
         records = self._slots[slot]
         return None if records is None else records.get(key)
 
+    def get_many(self, slots: Sequence[int], keys: Sequence[bytes]) -> list[bytes | None]:
+        return list(map(dict.get, self._tables(slots), keys))
+
     def put(self, slot: int, key: bytes, record: bytes) -> None:
         records = self._slots[slot]
         if records is None:
@@ -29,6 +33,27 @@ class MemoryStore:
             self.bytes_stored += len(key) + len(record)
         else:
             self.bytes_stored += len(record) - len(old)
+
+    def put_many(self, slots: Sequence[int], keys: Sequence[bytes], records: Sequence[bytes]) -> None:
+        tables = self._tables(slots)
+        old = list(map(dict.get, tables, keys))
+        deque(map(dict.__setitem__, tables, keys, records), 0)
+        added = sum(map(len, records))
+        new = old.count(None)
+        if new:
+            self.keys += new
+            added += sum(len(key) for key, record in zip(keys, old, strict=True) if record is None)
+        self.bytes_stored += added - sum(map(len, filter(None, old)))
+
+    def _tables(self, slots: Sequence[int]) -> list[dict[bytes, bytes]]:
+        """The dict of each slot, made where there was none."""
+        tables = list(map(self._slots.__getitem__, slots))
+        if None in tables:
+            for slot in slots:
+                if self._slots[slot] is None:
+                    self._slots[slot] = {}
+            tables = list(map(self._slots.__getitem__, slots))
+        return tables  # type: ignore[return-value]
 
     def put_newer(self, slot: int, key: bytes, record: bytes) -> bool:
         old = self.get(slot, key)

@@ -2,19 +2,31 @@
 
 from struct import Struct, error
 
+from twistedkv.columns import column_bytes
 from twistedkv.errors import ProtocolError, Status
-from twistedkv.limits import ARGUMENTS_MAX, COMMANDS_MAX, KEY_BYTES_MAX, SCAN_KEYS_MAX, SLOTS, VALUE_BYTES_MAX
+from twistedkv.limits import (
+    ARGUMENTS_MAX,
+    COMMANDS_MAX,
+    KEY_BYTES_MAX,
+    KEYS_MAX,
+    SCAN_KEYS_MAX,
+    SLOTS,
+    UPDATE_BYTES_MAX,
+    VALUE_BYTES_MAX,
+)
 from twistedkv.messages.client import (
     Cas,
     Delete,
     Execute,
     ExecuteMode,
     Get,
+    GetMany,
     Incr,
     MapRequest,
     MapUpdate,
     Noop,
     Put,
+    PutMany,
     Result,
     Scan,
     ScanItem,
@@ -22,7 +34,8 @@ from twistedkv.messages.client import (
     Verify,
     Watched,
 )
-from twistedkv.wire.fields import I64, U8, U16, U32, U64, Bytes, Enumerated, Family, Flag, Layout, Many, Rest
+from twistedkv.records import RECORD_HEAD_BYTES
+from twistedkv.wire.fields import I64, U8, U16, U32, U64, Bytes, Column, Enumerated, Family, Flag, Layout, Many, Rest
 from twistedkv.wire.frames import HEADER, HEADER_BYTES, MAGIC, PROTOCOL_VERSION
 from twistedkv.wire.shared import CLUSTER_MAP
 
@@ -36,12 +49,16 @@ VERIFY = 0x16
 SCAN = 0x17
 CONFIG_REQ = 0x18
 EXECUTE = 0x19
+PUT_MANY = 0x1A
+GET_MANY = 0x1B
 RESULT = 0x20
 SCAN_PAGE = 0x21
 CONFIG_RESP = 0x22
 
 KEY = Bytes(U16, KEY_BYTES_MAX)
 VALUE = Bytes(U32, VALUE_BYTES_MAX)
+KEYS = Column(1, KEY_BYTES_MAX, KEYS_MAX)
+VALUES = Column(0, VALUE_BYTES_MAX, KEYS_MAX)
 
 _WRITE = (("number", U64), ("oldest", U64), ("since", U64))
 
@@ -71,6 +88,8 @@ FAMILY = Family(
             ("commands", Many(U16, Many(U32, VALUE, ARGUMENTS_MAX), COMMANDS_MAX)),
         ),
     ),
+    (PUT_MANY, Layout(PutMany, *_WRITE, ("slot", U16), ("keys", KEYS), ("values", VALUES))),
+    (GET_MANY, Layout(GetMany, ("slot", U16), ("keys", KEYS))),
     (RESULT, Layout(Result, ("status", U8), ("version", U64), ("value", Rest()))),
     (
         SCAN_PAGE,
@@ -84,7 +103,7 @@ FAMILY = Family(
     (CONFIG_RESP, Layout(MapUpdate, ("map", CLUSTER_MAP))),
 )
 
-Request = Noop | Get | Put | Delete | Cas | Incr | Verify | Scan | MapRequest | Execute
+Request = Noop | Get | Put | Delete | Cas | Incr | Verify | Scan | MapRequest | Execute | PutMany | GetMany
 Response = Result | ScanPage | MapUpdate
 
 _PUT_HEAD = Struct(">QQQH")
@@ -122,7 +141,7 @@ def decode_request(message_type: int, body: bytes) -> Request:
     if message_type == GET:
         check_key(body)
         return Get(body)
-    if not NOOP <= message_type <= EXECUTE:
+    if not NOOP <= message_type <= GET_MANY:
         raise ProtocolError(f"message type 0x{message_type:02x} is not one of the requests of a client")
     request: Request = FAMILY.decode(message_type, body)
     if isinstance(request, Delete | Cas | Incr | Verify):
@@ -131,7 +150,23 @@ def decode_request(message_type: int, body: bytes) -> Request:
         raise ProtocolError(f"Cas: a value has at most {VALUE_BYTES_MAX} bytes, this one has {len(request.value)}")
     if isinstance(request, Execute):
         _check_execute(request)
+    if isinstance(request, PutMany | GetMany):
+        _check_many(request)
     return request
+
+
+def _check_many(request: PutMany | GetMany) -> None:
+    name, keys = type(request).__name__, request.keys
+    if request.slot >= SLOTS or not keys:
+        raise ProtocolError(
+            f"{name}: slot {request.slot} with {len(keys)} keys: expected a slot that exists, and a key"
+        )
+    if isinstance(request, PutMany):
+        if len(request.values) != len(keys) or len(set(keys)) != len(keys):
+            raise ProtocolError(f"{name}: {len(keys)} keys with {len(request.values)} values, or one key twice")
+        size = column_bytes(keys) + column_bytes(request.values) + RECORD_HEAD_BYTES * len(keys)
+        if size > UPDATE_BYTES_MAX:
+            raise ProtocolError(f"{name}: the update would have {size} bytes, at most {UPDATE_BYTES_MAX} are allowed")
 
 
 def _check_execute(request: Execute) -> None:

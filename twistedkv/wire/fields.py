@@ -10,6 +10,7 @@ from collections.abc import Callable
 from struct import Struct, error
 from typing import Any, Generic, Protocol, TypeVar
 
+from twistedkv.columns import decode_column, encode_column
 from twistedkv.errors import ProtocolError
 
 T = TypeVar("T")
@@ -186,6 +187,25 @@ class Many:
             item, offset = self._item.read(body, offset)
             items.append(item)
         return items, offset
+
+
+class Column:
+    """A column (`twistedkv.columns`) of at most `count_max` strings, each of `least` to `most` bytes."""
+
+    def __init__(self, least: int, most: int, count_max: int) -> None:
+        self._bounds = least, most, count_max
+        self.label = f"column of {least} to {most} bytes each"
+
+    def write(self, value: Any, out: list[bytes]) -> None:
+        least, most, count_max = self._bounds
+        if len(value) > count_max:
+            raise ProtocolError(f"at most {count_max} strings are allowed here, got {len(value)}")
+        if value and not (least <= len(min(value, key=len)) and len(max(value, key=len)) <= most):
+            raise ProtocolError(f"strings of {least} to {most} bytes are allowed here")
+        out.append(encode_column(value))
+
+    def read(self, body: bytes, offset: int) -> tuple[list[bytes], int]:
+        return decode_column(body, offset, *self._bounds)
 
 
 class Layout(Generic[T]):

@@ -81,8 +81,24 @@ FAMILY = Family(
     (FILL_ACK, Layout(FillAck, *_FILL, ("refused", Flag()))),
 )
 
+_ACK_HEAD = Struct(">QH")
 _REPLICATE_HEAD = Struct(">QH")
 _SECTION_HEAD = Struct(">HIQQII")
+
+
+def encode_ack(number: int, refused: list[RefusedSection]) -> bytes:
+    """The body of an ACK."""
+    return FAMILY.layouts[ACK].encode(Ack(number, refused)) if refused else _ACK_HEAD.pack(number, 0)
+
+
+def decode_ack(body: bytes) -> Ack:
+    """The ACK whose body this is. Raises ProtocolError when bytes are missing or left over."""
+    if len(body) == _ACK_HEAD.size:
+        number, refused = _ACK_HEAD.unpack(body)
+        if not refused:
+            return Ack(number, [])
+    ack: Ack = FAMILY.layouts[ACK].decode(body)
+    return ack
 
 
 def encode_replicate(message: Replicate) -> bytes:
