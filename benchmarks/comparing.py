@@ -62,11 +62,13 @@ class Bound:
     unit: str
     values: list[float]
     most: float | None
+    by_median: bool = False
 
     @property
     def met(self) -> bool | None:
-        """Whether the worst value is within the bound; None if there is none."""
-        return None if self.most is None else max(self.values) <= self.most
+        """Whether the worst value, or the median, is within the bound; None if there is none."""
+        judged = statistics.median(self.values) if self.by_median else max(self.values)
+        return None if self.most is None else judged <= self.most
 
     def as_text(self) -> str:
         """One line."""

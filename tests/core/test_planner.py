@@ -131,9 +131,15 @@ class Events(RuleBasedStateMachine):
             self.world.acknowledged[one] = 0
         self.world.do(step)
 
-    @rule()
-    def restart_the_coordinator(self) -> None:
-        self.world.restart_coordinator()
+    @rule(seed=SEED, shard=st.integers(0, 3))
+    def step_down_unheard(self, seed: int, shard: int) -> None:
+        server = self.pick(seed)
+        if server is not None:
+            self.world.step_down(server, shard)
+
+    @rule(copies=st.one_of(st.none(), st.integers(1, 3)))
+    def restart_the_coordinator(self, copies: int | None) -> None:
+        self.world.restart_coordinator(lambda settings: attrs.evolve(settings, copies=copies or settings.copies))
 
     @rule(seconds=st.sampled_from([1.0, 30.0]))
     def the_coordinator_stalls(self, seconds: float) -> None:

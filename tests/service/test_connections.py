@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.conftest import LoggedErrors
 from tests.service.coordinating import Coordination, FakeServer
-from twistedkv.messages.coordinator import Leaving, ReplicaRole, Sealed, ShardReport, Shutdown, StartedReply
+from twistedkv.limits import EPOCH_MAX
+from twistedkv.messages.coordinator import (
+    Heartbeat,
+    Leaving,
+    ReplicaRole,
+    Sealed,
+    ShardReport,
+    Shutdown,
+    StartedReply,
+)
 
 COVERS = [
     "twistedkv.net.coordinator",
@@ -104,3 +114,38 @@ def test_a_server_must_introduce_itself_first(coordination: Coordination) -> Non
     server.introduce = lambda: server.send(Sealed(0, 1, 0, True))  # type: ignore[method-assign]
     server.connect()
     assert server.closed is not None
+
+
+def test_a_heartbeat_that_says_the_same_is_not_taken_apart_again(coordination: Coordination) -> None:
+    coordination.pump(1)
+    state = coordination.service.planner.state  # type: ignore[union-attr]
+    told = {server_id: state.view(server_id).told for server_id in (1, 2, 3)}
+    assert all(told.values())
+    assert not state.restless
+    coordination.pump(2)
+    assert all(state.view(server_id).told is reports for server_id, reports in told.items())
+    assert coordination.service.status()["healthy"]
+
+
+def test_a_new_planner_hears_of_everything_although_the_servers_say_the_same(
+    coordination: Coordination, logged_errors: LoggedErrors
+) -> None:
+    coordination.pump(1)
+
+    def broken(planner: Any, now: float) -> Any:
+        raise ZeroDivisionError
+
+    assert not coordination.service.perform(broken)
+    assert logged_errors.flush(ZeroDivisionError)
+    coordination.pump(2)
+    assert coordination.service.status()["healthy"]
+    assert not coordination.service.planner.state.restless  # type: ignore[union-attr]
+
+
+def test_an_epoch_that_no_version_can_have_is_refused_in_any_heartbeat(coordination: Coordination) -> None:
+    server = coordination.servers[0]
+    for beat, epoch in ((100, 1), (101, 1), (102, EPOCH_MAX + 1)):
+        report = ShardReport(0, epoch, ReplicaRole.NONE, 7, 7)
+        server.send(Heartbeat(server.server_id, server.store_id, beat, 0, 0, 0, [report], []))
+        coordination.machine.settle()
+        assert (server.closed is None) == (epoch == 1)

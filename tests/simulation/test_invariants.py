@@ -232,6 +232,26 @@ def test_I16_a_judgement_right_after_a_stall(watched: Watched) -> None:
     assert watched.said("I16")
 
 
+def test_I17_a_shard_that_is_left_alone_although_it_lacks_a_copy(watched: Watched) -> None:
+    planner = watched.cluster.processes["coordinator"].program.planner
+    assert not planner.state.restless
+    watched.run(0.1)
+    assert watched.problems == []
+    assert watched.invariants.watch.looked["I17"]
+    planner.state.shards[0] = attrs.evolve(watched.configuration, secondaries=())
+    watched.run(0.1)
+    assert watched.said("I17")
+
+
+def test_I17_a_shard_that_is_left_alone_although_its_primary_does_not_serve(watched: Watched) -> None:
+    planner = watched.cluster.processes["coordinator"].program.planner
+    report = planner.state.report(0, watched.configuration.primary)
+    assert report is not None
+    report.role = ReplicaRole.STEPPED_DOWN
+    watched.run(0.1)
+    assert watched.said("I17")
+
+
 def test_a_sentence_is_said_once(watched: Watched) -> None:
     watch = Watch(watched.cluster)
     watch.wrong("I1", "no")

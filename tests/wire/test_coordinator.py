@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzz.mutations import mutated
 from tests.fuzz.wire import without_numbers
 from tests.support.strategies import of_layout
+from twistedkv.clustermap import Member
 from twistedkv.errors import ProtocolError
 from twistedkv.limits import JSON_BYTES_MAX
-from twistedkv.messages.coordinator import AdminRequest, Heartbeat, ReplicaRole, ShardReport
+from twistedkv.messages.coordinator import AdminRequest, FillReport, Heartbeat, ReplicaRole, ShardReport
 from twistedkv.wire import client, peer
 from twistedkv.wire.coordinator import FAMILY, HEARTBEAT, HeartbeatDecoder
 
@@ -60,6 +64,51 @@ def test_a_heartbeat_that_says_the_same_has_the_list_of_the_one_before() -> None
         lists.append(decoder.decode(layout.encode(sent)).reports)
     assert lists[0] is lists[1] is lists[2] is not lists[3] is lists[4]
     assert [each[0].role for each in lists] == [ReplicaRole.SECONDARY] * 3 + [ReplicaRole.SEALED] * 2
+
+
+def test_the_fills_of_a_heartbeat_come_with_a_list_of_reports_that_nobody_has_seen() -> None:
+    decoder, layout = HeartbeatDecoder(), FAMILY.layouts[HEARTBEAT]
+    report = ShardReport(3, 7, ReplicaRole.PRIMARY, 40, 40)
+    fill = FillReport(3, Member(2, bytes(16)), 1, 2, 3)
+    lists = []
+    for beat, fills in enumerate(([], [], [fill], [fill], [])):
+        found = decoder.decode(layout.encode(Heartbeat(1, bytes(16), beat, 7, 8, 9, [report], fills)))
+        assert found.fills == fills
+        lists.append(found.reports)
+    assert lists[0] is lists[1] is not lists[2] is not lists[3] is lists[4]
+
+
+def _values(reports: list[ShardReport]) -> list[tuple[Any, ...]]:
+    """As they are now."""
+    return [attrs.astuple(report) for report in reports]
+
+
+_BODIES = st.lists(of_layout(FAMILY.layouts[HEARTBEAT]), min_size=1, max_size=2).map(
+    lambda shapes: [FAMILY.encode(shape)[1] for shape in shapes]
+)
+
+
+@given(st.data())
+def test_whatever_came_before_bytes_are_taken_and_refused_as_by_the_table(data: st.DataObject) -> None:
+    """Two servers beat in turn; what they say is now and then wrong."""
+    bodies = data.draw(_BODIES)
+    decoders = [HeartbeatDecoder(), HeartbeatDecoder()]
+    lists: list[list[ShardReport]] = [[], []]
+    for _ in range(12):
+        body = data.draw(st.one_of(st.sampled_from(bodies), mutated(bodies)))
+        which = data.draw(st.integers(0, 1))
+        try:
+            expected = FAMILY.decode(HEARTBEAT, body)
+        except ProtocolError:
+            with pytest.raises(ProtocolError):
+                decoders[which].decode(body)
+            continue
+        other = _values(lists[1 - which])
+        found = decoders[which].decode(body)
+        assert without_numbers(found) == without_numbers(expected)
+        assert found.reports is not lists[1 - which]
+        assert _values(lists[1 - which]) == other, "the numbers of another server"
+        lists[which] = found.reports
 
 
 def test_json_is_bounded() -> None:

@@ -314,6 +314,7 @@ def review_servers(state: CoordinatorState, now: float) -> None:
 
 def _review_placement(state: CoordinatorState, now: float) -> None:
     """Replace and move. With all shards at rest, what follows depends on nothing but what `changes` counts."""
+    changes = state.changes
     wanted = {server_id for c in state.shards.values() for server_id in c.preferred}
     for server_id in sorted(wanted):
         server = state.servers.get(server_id)
@@ -321,4 +322,4 @@ def _review_placement(state: CoordinatorState, now: float) -> None:
             replace(state, server_id, now)
     rebalance(state, now)
     if not state.restless:
-        state.placed_at = state.changes
+        state.placed_at = changes

@@ -87,7 +87,8 @@ class Planner:
         view = state.view(server_id)
         view.keys, view.bytes_stored = beat.keys, beat.bytes_stored
         before = view.reports
-        if beat.reports is view.told and not (state.restless and state.restless.intersection(before)):
+        told = beat.reports is view.told and not beat.fills
+        if told and not (state.restless and state.restless.intersection(before)):
             return  # nothing but the numbers of updates has changed, and they are in `before` already
         view.told = beat.reports
         view.reports = {report.shard: report for report in beat.reports}

@@ -1,7 +1,7 @@
 """The rules for one shard: what its next configuration is, given the present one and who lives.
 
-`review_shard` is called after every event that could matter to a shard, and for every shard at each tick. It applies
-the first rule that fits, again and again until none does:
+`review_shard` is called after every event that could matter to a shard, and at each tick for every shard that is not at
+rest (I17). It applies the first rule that fits, again and again until none does:
 
 1. The primary failed, or a member knows of a higher epoch, or the primary has stepped down: **seal** the live members
    in a new epoch, and when they have answered, **promote** the one that holds most (`failover`).
@@ -29,21 +29,24 @@ from twistedkv.core.repair import REMOVAL_BEATS, improve, watch_fill, watch_swit
 def review_shard(state: CoordinatorState, shard: int, now: float) -> None:
     """Apply the rules to a shard until none of them changes anything."""
     for _ in range(8):
-        before = state.shards[shard]
+        changes = state.changes
         if shard in state.seals:
             review_seal(state, shard, now)
         else:
-            _review_configuration(state, before, now)
-        if state.shards[shard] is before or shard in state.seals:
+            _review_configuration(state, state.shards[shard], now)
+        if state.changes == changes or shard in state.seals:
             break
-    if at_rest(state, state.shards[shard]):
+    if state.changes == changes and at_rest(state, state.shards[shard]):
         state.restless.discard(shard)
     else:
         state.restless.add(shard)
 
 
 def at_rest(state: CoordinatorState, configuration: Configuration) -> bool:
-    """Whether all is as it should be, and time alone changes nothing: no rule fits until something else happens."""
+    """Whether a shard that the rules were just applied to, to no effect, needs no look until something has changed.
+
+    All is as it should be, and nothing waits for its time.
+    """
     shard = configuration.shard
     return (
         shard in state.settled

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from twistedkv.net.framed import Connection
     from twistedkv.service.server import ServerService
 
-FILL_CLIENT_SHARE = 5.0
+FILL_CLIENT_SHARE = 4.0
 
 
 class Pace:

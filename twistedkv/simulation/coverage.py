@@ -9,7 +9,7 @@ from twistedkv.core.operations import Event, Kind, Phase
 BATCH_SEEDS_MIN = 100
 """Fewer runs need not see everything."""
 
-INVARIANTS = tuple(f"I{number}" for number in range(1, 17))
+INVARIANTS = tuple(f"I{number}" for number in range(1, 18))
 
 ENDED_IN = tuple(
     f"coordinator ended in {phase}" for phase in (Phase.ONGOING, Phase.USE_SECONDARY, Phase.ONE_SET_COMPLETED)
