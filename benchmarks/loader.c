@@ -353,6 +353,7 @@ int main(int count, char **arguments) {
     struct sigaction action = {.sa_handler = noticed, .sa_flags = SA_RESTART};
     sigaction(SIGUSR1, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    fputs("ready\n", stderr); /* before this, a signal would have ended it */
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;

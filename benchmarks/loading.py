@@ -75,7 +75,7 @@ def run(
     except subprocess.TimeoutExpired:
         raise LoadError(f"the load generator has not come to its end in {limit:.0f} s") from None
     if done.returncode:
-        raise LoadError(f"the load generator failed: {done.stderr.strip()}")
+        raise LoadError(f"the load generator failed: {done.stderr.removeprefix('ready').strip()}")
     return load_of(done.stdout)
 
 
@@ -123,7 +123,8 @@ def running(
     command = [program(), "127.0.0.1", operation, str(connections), str(in_flight), str(seconds_max)]
     command += [str(keys), "100", *places]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        if process.stdout is not None:
+        if process.stdout is not None and process.stderr is not None:
+            process.stderr.readline()  # it is ready: before, a signal would end it
             load = Running(process, process.stdout)
             try:
                 yield load

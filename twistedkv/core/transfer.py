@@ -21,7 +21,10 @@ from twistedkv.errors import ProtocolError
 from twistedkv.limits import FILL_CHUNK_BYTES, FILL_WINDOW_CHUNKS
 from twistedkv.messages.coordinator import FillReport, ReplicaRole
 from twistedkv.messages.peer import FillAck, FillChunk, FillEnd, FillSessions
-from twistedkv.records import is_tombstone
+from twistedkv.records import flagged, is_tombstone
+
+_PIECE = 64
+"""So many records are looked at together."""
 
 FillMessage = FillChunk | FillSessions | FillEnd
 
@@ -100,7 +103,16 @@ class FillSource:
                 self._listed, self._at = self.replica.store.items(self._slot), 0
                 self._slot += 1
                 continue
-            key, record = self._listed[self._at]
+            some = self._listed[self._at : self._at + _PIECE]
+            its_keys, its_records = zip(*some, strict=True)
+            more = sum(map(len, its_keys)) + sum(map(len, its_records))
+            if size + more <= 2 * FILL_CHUNK_BYTES and not flagged(its_records):  # as nearly all are
+                keys += its_keys
+                records += its_records
+                size += more
+                self._at += len(some)
+                continue
+            key, record = some[0]
             if size and size + len(record) > 2 * FILL_CHUNK_BYTES:
                 break
             self._at += 1
