@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fuzz.measures import peak_bytes, steps
+from benchmarks.guard import counted as steps
+from tests.fuzz.measures import peak_bytes
 from tests.fuzz.mutations import mutated
 from tests.fuzz.packed import merged, packed_entries, packed_records, packed_sessions, stored
 from tests.wire.examples import CONFIGURATION, EXAMPLES, LAYOUTS, STORE_A, Example

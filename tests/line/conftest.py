@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.line.desks import Client, World
 from tests.line.scene import Scene
 
 
@@ -15,3 +16,15 @@ def scene() -> Iterator[Scene]:
     made = Scene()
     yield made
     made.end()
+
+
+@pytest.fixture
+def world() -> World:
+    """Clients of shards that answer when the test says so."""
+    return World()
+
+
+@pytest.fixture
+def client(world: World) -> Client:
+    """One of them."""
+    return world.connect()

@@ -24,16 +24,6 @@ from twistedkv.slots import slot_of
 MEGABYTE = 1 << 20
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def client(world: World) -> Client:
-    return world.connect()
-
-
 # The order of replies.
 
 

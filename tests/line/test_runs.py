@@ -45,16 +45,6 @@ def gets(*keys: bytes) -> list[list[bytes]]:
     return [[b"GET", key] for key in keys]
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def client(world: World) -> Client:
-    return world.connect()
-
-
 # The place of their reply.
 
 

@@ -10,16 +10,6 @@ from twistedkv.line.shortly import begun_run, begun_shortly
 from twistedkv.resp.requests import Run
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def client(world: World) -> Client:
-    return world.connect()
-
-
 @pytest.mark.parametrize(
     "argv",
     [

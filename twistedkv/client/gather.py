@@ -48,7 +48,8 @@ def mget(client: Rim, keys: Iterable[bytes], deadline: float) -> Deferred[dict[b
 
 def mput(client: Rim, mapping: Mapping[bytes, bytes], deadline: float) -> Deferred[dict[bytes, int]]:
     """See Client.mput."""
-    keys, values = list(mapping.keys()), list(mapping.values())
+    pairs = dict(mapping)
+    keys, values = list(pairs), list(pairs.values())
     check_keys(keys)
     check_values(values)
     return _Scatter(client, keys, values, deadline).done

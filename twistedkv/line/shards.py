@@ -156,14 +156,7 @@ class Shards:
         if not table:
             self.alone(waiter, slot, [b"SET", key, value], writes=True, protocol=2)
             return
-        batch = self._batch(table[slot], slot, 1, len(key) + len(value))
-        if batch.commands:
-            batch.add(waiter, [b"SET", key, value], batch.protocol)
-        else:
-            batch.keys.append(key)
-            batch.values.append(value)
-            batch.waiters.append((waiter, 1))
-        batch.writes = True
+        self._batch(table[slot], slot, 1, len(key) + len(value)).put(waiter, [key], [value])
 
     def put_run(self, waiter: RunReply, slots: list[int], keys: list[bytes], values: list[bytes]) -> list[int]:
         """The same of several, when the shards are known. A slot of each shard that they are of."""
@@ -277,13 +270,7 @@ class Shards:
         """The record of a key (empty: there is none) that may be told at once: this server is its primary, the newest
         update of the key is on all copies, and nothing that came before waits to be executed. None: ask the shard."""
         table = self._router.table
-        core = self._server.core
-        if not table or core is None:
-            return None
-        lane = table[slot]
-        if lane.inflight or lane.queue or lane in self._batches or lane.state not in _STEADY:
-            return None
-        replica = core.replicas.get(lane.configuration.shard)
+        replica = self._settled(table[slot]) if table else None
         return None if replica is None else replica.serving.clean(slot, key)
 
     def values(self, slots: list[int], keys: list[bytes]) -> list[bytes] | None:
