@@ -64,6 +64,19 @@ class StorageFailed(TwistedKVError):
     process ends, and is replaced."""
 
 
+class DiskFull(TwistedKVError):
+    """A store has no room for what it was to keep. Nothing of it was stored, and it may be tried again."""
+
+
+class DamagedRecord(TwistedKVError):
+    """A store has something else under a key than what was stored there. Other copies may have it."""
+
+    def __init__(self, slot: int, key: bytes) -> None:
+        super().__init__(f"the record of {key!r} is damaged on this server: its checksum is wrong")
+        self.slot = slot
+        self.key = key
+
+
 class ConfigurationError(TwistedKVError):
     """An option or a configuration file is wrong; the text says where and what is expected."""
 

@@ -83,6 +83,11 @@ CLIENT_OUTPUT_BYTES_MAX = 16 * 1024 * 1024
 LOG_BYTES_MAX = 128 * 1024 * 1024
 """Per shard; a learner that is further behind has to begin its fill again."""
 
+LOG_KEPT_BYTES = 16 * 1024 * 1024
+"""Per shard, by a durable store, at least: a copy that comes back and is not further behind gets only what it lacks."""
+STORE_BYTES_WAITING_MAX = 32 * 1024 * 1024
+"""What a disk has not stored yet; past it, clients are not read until it has."""
+
 # Executed once: what a shard remembers of its clients' writes.
 WRITE_WINDOW = 16_384
 """A client has no two unfinished writes whose numbers differ by more than this."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from twisted.application import service
@@ -113,8 +114,9 @@ def _server(reactor: Any, options: ServerOptions) -> service.IService:
     from twistedkv.service.course import CourseFactory
     from twistedkv.service.listening import PortService
     from twistedkv.service.server import ServerService
+    from twistedkv.service.stores import open_store
 
-    server = ServerService(reactor, options)
+    server = ServerService(reactor, options, open_store=partial(open_store, options))
     reactor.callWhenRunning(spare_the_collector)
     line = LinePort(server, moved=options.moved, idle_seconds=options.line_idle_seconds)
     line.setServiceParent(server)  # type: ignore[no-untyped-call]

@@ -33,7 +33,7 @@ def test_everything_after_what_was_trimmed_is_there(steps):
         if what == "append":
             first = max(1, last + 1 - overlap)
             last += number
-            log.append(Chunk(first, last, b"x" * (last - first + 1)))
+            log.append(Chunk(first, last, 1, b"x" * (last - first + 1)), 0)
         elif what == "trim":
             asked_away = max(asked_away, min(number, last))
             log.trim(min(number, last))
@@ -55,14 +55,14 @@ def test_everything_after_what_was_trimmed_is_there(steps):
 def test_after_the_end_there_is_nothing():
     log = Log()
     assert log.after(0) == []
-    log.append(Chunk(1, 3, b"abc"))
+    log.append(Chunk(1, 3, 1, b"abc"), 0)
     assert log.after(3) == []
     assert log.after(99) == []
 
 
 def test_a_chunk_is_kept_as_long_as_one_of_its_entries_may_be_needed():
     log = Log()
-    log.append(Chunk(1, 3, b"abc"))
+    log.append(Chunk(1, 3, 1, b"abc"), 0)
     log.trim(2)
     assert [chunk.first for chunk in log.after(0)] == [1]
     log.trim(3)

@@ -21,9 +21,9 @@ def test_bytes_under_way_are_counted_until_acknowledged_or_lost():
     for size in (10, 20, 30):
         link.frame([], [], size, 0.0)
     assert link.unacknowledged_bytes == 60
-    link.acknowledged(Ack(2, []), 1.0)
+    link.acknowledged(Ack(2, 2, []), 1.0)
     assert link.unacknowledged_bytes == 30
-    link.acknowledged(Ack(2, []), 1.0)
+    link.acknowledged(Ack(2, 2, []), 1.0)
     assert link.unacknowledged_bytes == 30
     link.lost()
     assert link.unacknowledged_bytes == 0
@@ -101,7 +101,7 @@ def test_a_frame_from_before_the_fill_says_nothing_about_it():
 def test_acknowledgements_of_unknown_peers_and_dropped_followers_are_ignored():
     desk = primary(A, B)
     desk.put(1)
-    desk.core.acknowledged(C, Ack(99, []), desk.now)
+    desk.core.acknowledged(C, Ack(99, 99, []), desk.now)
     number = desk.sent[B][-1].number
     desk.adopt(configuration(4, ME, [A], birth=3))
     commit = desk.replica.commit

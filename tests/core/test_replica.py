@@ -33,7 +33,17 @@ from twistedkv.errors import ProtocolError, Status
 from twistedkv.limits import PARKED_REQUESTS_MAX
 from twistedkv.messages.client import Cas, Delete, Get, GetMany, Incr, Put, PutMany, Scan
 from twistedkv.messages.coordinator import ReplicaRole, SwitchPrimary
-from twistedkv.messages.peer import Ack, BeginFill, FillAck, FillChunk, FillEnd, Refusal, RefusedSection, Section
+from twistedkv.messages.peer import (
+    Ack,
+    BeginFill,
+    FillAck,
+    FillChunk,
+    FillEnd,
+    FillKind,
+    Refusal,
+    RefusedSection,
+    Section,
+)
 from twistedkv.records import TOMBSTONE, make_record, record_version, sequence_of, version_of
 from twistedkv.slots import slot_of
 from twistedkv.wire.frames import RETRY
@@ -85,7 +95,7 @@ def test_a_seal_comes_after_what_was_heard_before_it():
     """A learner that was added holds the shard, although its primary died before it could say so."""
     desk = secondary((b"k", b"1"))
     desk.adopt(configuration(4, A, learners=[ME], birth=3))
-    desk.core.begin_fill(BeginFill(0, 4, 7, version_of(3, 1)))
+    desk.core.begin_fill(BeginFill(0, 4, FillKind.FROM_NOTHING, 7, version_of(3, 1)))
     desk.hear(configuration(5, A, [ME], birth=3))
     assert desk.role is ReplicaRole.LEARNER
     sealed = desk.seal(6)
@@ -217,7 +227,7 @@ def test_a_copy_that_is_being_filled_does_not_hold_the_shard():
     """I10: it is not promoted, whatever it says of its log."""
     desk = Desk()
     desk.adopt(configuration(3, A, [B], [ME]))
-    desk.core.begin_fill(BeginFill(0, 3, 9, version_of(2, 50)))
+    desk.core.begin_fill(BeginFill(0, 3, FillKind.FROM_NOTHING, 9, version_of(2, 50)))
     sealed = desk.seal(7)
     assert not sealed.holds
     assert desk.role is ReplicaRole.LEARNER
@@ -228,25 +238,25 @@ def test_a_learner_refuses_what_comes_before_its_fill_has_begun():
     desk = Desk()
     desk.adopt(configuration(3, A, [B], [ME]))
     assert desk.replicate(section(3, 1, (b"k", b"1")))[0].refusal is Refusal.NOT_A_MEMBER
-    desk.core.begin_fill(BeginFill(0, 2, 9, 0))
+    desk.core.begin_fill(BeginFill(0, 2, FillKind.FROM_NOTHING, 9, 0))
     assert desk.replicate(section(3, 1, (b"k", b"1")))[0].refusal is Refusal.NOT_A_MEMBER
-    desk.core.begin_fill(BeginFill(0, 3, 9, 0))
+    desk.core.begin_fill(BeginFill(0, 3, FillKind.FROM_NOTHING, 9, 0))
     assert desk.replicate(section(3, 1, (b"k", b"1"))) == []
 
 
 def test_a_new_fill_begins_from_nothing():
     desk = Desk()
     desk.adopt(configuration(3, A, [B], [ME]))
-    desk.core.begin_fill(BeginFill(0, 3, 9, 0))
+    desk.core.begin_fill(BeginFill(0, 3, FillKind.FROM_NOTHING, 9, 0))
     desk.replicate(section(3, 1, (b"k", b"1"), (b"k", None)))
-    desk.core.begin_fill(BeginFill(0, 3, 10, version_of(3, 7)))
+    desk.core.begin_fill(BeginFill(0, 3, FillKind.FROM_NOTHING, 10, version_of(3, 7)))
     assert (desk.core.store.keys, desk.replica.last, desk.replica.fill) == (0, version_of(3, 7), 10)
     assert desk.replicate(section(3, 8, (b"k", b"8"))) == []
 
 
 def test_a_fill_is_not_begun_by_a_member():
     desk = secondary((b"k", b"1"))
-    desk.core.begin_fill(BeginFill(0, 3, 9, 0))
+    desk.core.begin_fill(BeginFill(0, 3, FillKind.FROM_NOTHING, 9, 0))
     assert desk.value(b"k") is not None
 
 
@@ -303,7 +313,7 @@ def none() -> Desk:
 def learner() -> Desk:
     desk = Desk()
     desk.adopt(configuration(5, A, [B], [ME], birth=3))
-    desk.core.begin_fill(BeginFill(0, 5, 9, version_of(4, 1)))
+    desk.core.begin_fill(BeginFill(0, 5, FillKind.FROM_NOTHING, 9, version_of(4, 1)))
     desk.replicate(section(5, 2, (b"k", b"2"), (b"j", None), commit=2))
     return desk
 
@@ -488,7 +498,8 @@ class Watched:
             assert refused
         if refused:
             assert (replica.last, replica.promise_until) == (held, promise)
-            assert (refused[0].epoch, refused[0].last) == (known, sequence_of(held))
+            holds = refused[0].refusal is Refusal.HOLDS
+            assert (refused[0].epoch, refused[0].last) == (known, held if holds else sequence_of(held))
         else:
             assert replica.promise_until == self.desk.now + TIMING.grace
             assert replica.sequence == max(sequence_of(held), at + count - 1)
@@ -505,7 +516,9 @@ class Watched:
 
     def begin_fill(self, epoch: int, fill: int, start: int) -> None:
         replica = self.desk.replica
-        begin = BeginFill(0, max(1, replica.epoch + epoch), fill, version_of(max(1, replica.epoch - 1), start))
+        begin = BeginFill(
+            0, max(1, replica.epoch + epoch), FillKind.FROM_NOTHING, fill, version_of(max(1, replica.epoch - 1), start)
+        )
         before = (replica.role, replica.last)
         self.desk.core.begin_fill(begin)
         if before[0] is not ReplicaRole.LEARNER or epoch:
@@ -539,14 +552,14 @@ class Watched:
     def ack(self, who: object, distance: int) -> None:
         link = self.desk.core.peers.get(who)  # type: ignore[call-overload]
         newest = link._number if link is not None else 5
-        self.desk.core.acknowledged(who, Ack(max(0, newest + distance), []), self.desk.now)  # type: ignore[arg-type]
+        self.desk.core.acknowledged(who, Ack(max(0, newest + distance), max(0, newest + distance), []), self.desk.now)  # type: ignore[arg-type]
 
     def refuse(self, who: object, why: Refusal, epoch: int, last: int) -> None:
         link = self.desk.core.peers.get(who)  # type: ignore[call-overload]
         newest = link._number if link is not None else 5
         replica = self.desk.replica
         refused = RefusedSection(0, why, max(0, replica.epoch + epoch), max(0, replica.sequence + last))
-        self.desk.core.acknowledged(who, Ack(newest, [refused]), self.desk.now)  # type: ignore[arg-type]
+        self.desk.core.acknowledged(who, Ack(newest, newest, [refused]), self.desk.now)  # type: ignore[arg-type]
 
     def link(self, who: object, up: bool) -> None:
         if up:
@@ -618,7 +631,7 @@ class Watched:
         if known is not None and role not in (ReplicaRole.SEALED, ReplicaRole.LEARNER, ReplicaRole.NONE):
             assert known.epoch == replica.epoch
         if role is ReplicaRole.NONE:
-            assert (replica.last, desk.core.store.keys) == (0, 0)
+            assert replica.whole or (replica.last, desk.core.store.keys) == (0, 0)
         if role in (ReplicaRole.SECONDARY, ReplicaRole.SEALED):
             assert known is not None and ME in known.everyone
         self.check_bound()

@@ -50,7 +50,7 @@ from twistedkv.messages.client import (
     Verify,
 )
 from twistedkv.messages.coordinator import ReplicaRole, Seal, Sealed, SwitchPrimary, UpdateSecondary
-from twistedkv.messages.peer import Ack, BeginFill, Configure, FillEnd, Refusal, Replicate
+from twistedkv.messages.peer import Ack, BeginFill, Configure, FillEnd, FillKind, Refusal, Replicate
 from twistedkv.records import sequence_of, version_of
 from twistedkv.wire.client import GET, PUT, decode_result
 from twistedkv.wire.frames import RETRY, FrameDecoder
@@ -280,7 +280,7 @@ def test_sections_of_shards_that_are_not_known_are_refused_and_the_others_applie
     [refused] = desk.replicate(unknown, section(3, 1, (b"k", b"v")))
     assert (refused.shard, refused.refusal) == (7, Refusal.NOT_A_MEMBER)
     assert desk.replica.sequence == 1
-    desk.core.begin_fill(BeginFill(7, 3, 9, 0))
+    desk.core.begin_fill(BeginFill(7, 3, FillKind.FROM_NOTHING, 9, 0))
     assert desk.core.fill_received(FillEnd(7, 9, 1)).refused
 
 
@@ -297,7 +297,7 @@ def test_connections_are_wanted_to_those_who_are_to_be_told_something():
     assert desk.core.peers == {}
     desk.core.peer_lost(C)
     desk.core.peer_connected(C)
-    desk.core.acknowledged(C, Ack(1, []), desk.now)
+    desk.core.acknowledged(C, Ack(1, 1, []), desk.now)
 
 
 def test_beats_and_stalls():

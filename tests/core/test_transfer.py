@@ -29,7 +29,7 @@ from twistedkv.errors import ProtocolError, Status
 from twistedkv.limits import FILL_WINDOW_CHUNKS
 from twistedkv.messages.client import Delete, Put
 from twistedkv.messages.coordinator import ReplicaRole, UpdatedSecondary
-from twistedkv.messages.peer import BeginFill, FillAck, FillChunk, FillEnd, FillSessions, Section
+from twistedkv.messages.peer import BeginFill, FillAck, FillChunk, FillEnd, FillKind, FillSessions, Section
 from twistedkv.records import TOMBSTONE, make_record, version_of
 from twistedkv.wire.frames import RETRY
 
@@ -53,7 +53,7 @@ def learner(fill: int = 9, start: int = 0, epoch: int = 3) -> Desk:
     """A core that takes part in a fill by A."""
     desk = Desk()
     desk.adopt(configuration(epoch, A, (B,), (desk.core.me,)))
-    desk.core.begin_fill(BeginFill(0, epoch, fill, start))
+    desk.core.begin_fill(BeginFill(0, epoch, FillKind.FROM_NOTHING, fill, start))
     return desk
 
 

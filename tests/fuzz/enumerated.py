@@ -22,6 +22,8 @@ _NAMES = re.compile(r"_?(decode|parse)(_\w+)?|feed|frames_received|hello_receive
 OUTSIDE = {
     "mapstore.rows": "the coordinator's own file, which nobody else writes, and SQLite guards",
     "mapstore.sqlite": "the same",
+    "storage": "a server's own files, whose checksums are looked at first",
+    "core.saved": "the same",
     "simulation": "is no part of a daemon, and reads only what it has made itself",
     "net.framed.Connection.hello_received": "refuses everything; both kinds of connection have their own",
 }

@@ -11,7 +11,7 @@ from twistedkv.core.entries import SEVERAL, decode_entries, encode_entry, encode
 from twistedkv.errors import ProtocolError
 from twistedkv.limits import SLOTS
 from twistedkv.messages.client import Scan, ScanPage
-from twistedkv.messages.peer import BeginFill, FillChunk, FillEnd, FillSessions
+from twistedkv.messages.peer import BeginFill, FillChunk, FillEnd, FillKind, FillSessions
 from twistedkv.records import make_expiring_record, make_record, version_of
 from twistedkv.slots import slot_of
 
@@ -92,7 +92,7 @@ def check_fill(data: bytes) -> None:
     desk = Desk()
     rest = configuration(1, B, shard=1, slots=(SMALL, SLOTS - 1))
     desk.adopt(configuration(3, A, (B,), (ME,), birth=1, slots=(0, SMALL - 1)), rest)
-    desk.core.begin_fill(BeginFill(0, 3, 7, version_of(2, 5)))
+    desk.core.begin_fill(BeginFill(0, 3, FillKind.FROM_NOTHING, 7, version_of(2, 5)))
     message = [
         FillChunk(0, 7, 1, count, packed),
         FillSessions(0, 7, 1, packed),
@@ -139,7 +139,7 @@ def stored(packed: bytes, count: int) -> None:
     """Have a learner store them."""
     desk = Desk()
     desk.adopt(configuration(3, A, (), (ME,), birth=1, slots=(0, SMALL - 1)))
-    desk.core.begin_fill(BeginFill(0, 3, 7, 0))
+    desk.core.begin_fill(BeginFill(0, 3, FillKind.FROM_NOTHING, 7, 0))
     assert not desk.core.fill_received(FillChunk(0, 7, 1, count, packed)).refused
 
 

@@ -54,6 +54,7 @@ from twistedkv.messages.peer import (
     FillAck,
     FillChunk,
     FillEnd,
+    FillKind,
     FillSessions,
     Refusal,
     RefusedSection,
@@ -158,7 +159,8 @@ class ServerScene(Scene):
         self.network.settle()
         for shard in (FOLLOWED, LEARNT):
             self.end_at("peer").transport.write(framed(peer_wire.FAMILY, Configure(SERVER_MAP.shards[shard])))
-        self.end_at("peer").transport.write(framed(peer_wire.FAMILY, BeginFill(LEARNT, 2, 7, version_of(2, 1))))
+        begin = BeginFill(LEARNT, 2, FillKind.FROM_NOTHING, 7, version_of(2, 1))
+        self.end_at("peer").transport.write(framed(peer_wire.FAMILY, begin))
         self.pass_time(0.1)
         self._setting_up = False
         assert set(self.ends) >= {"coordinator", "follower", "learner", "peer"}, list(self.ends)
@@ -187,7 +189,7 @@ class ServerScene(Scene):
         """Acknowledge until the first word of the script has been said there."""
         if frame[0] == peer_wire.REPLICATE and not end.said:
             number = peer_wire.decode_replicate(frame[3]).number
-            end.transport.write(framed(peer_wire.FAMILY, Ack(number, [])))
+            end.transport.write(framed(peer_wire.FAMILY, Ack(number, number, [])))
 
     def reopen(self, seat: str) -> None:
         role = {"client": Role.CLIENT, "peer": Role.PEER, "transfer": Role.TRANSFER}.get(seat)
@@ -308,7 +310,7 @@ def _server_phrases() -> dict[str, list[bytes]]:
             framed(of_peer, Configure(shards[FOLLOWED])),
             framed(of_peer, _replicate(FOLLOWED, 1, (KEYS[FOLLOWED], b"v"), (KEYS[FOLLOWED], b"w"))),
             framed(of_peer, _replicate(FOLLOWED, 1, commit=2)),
-            framed(of_peer, BeginFill(LEARNT, 2, 8, version_of(2, 4))),
+            framed(of_peer, BeginFill(LEARNT, 2, FillKind.FROM_NOTHING, 8, version_of(2, 4))),
             framed(of_peer, _replicate(LEARNT, 2, (KEYS[LEARNT], b"v"))),
             framed(of_peer, Configure(taken)),
             framed(of_peer, Replicate(2, [_several(FOLLOWED, 1)])),
@@ -333,10 +335,10 @@ def _server_phrases() -> dict[str, list[bytes]]:
             encode_frame(HELLO_REPLY_TYPE, HELLO_REPLY.encode(COORDINATOR_REPLY)),
         ],
         "follower": [
-            framed(of_peer, Ack(1, [])),
-            framed(of_peer, Ack(9, [RefusedSection(LED, Refusal.GAP, 2, 0)])),
-            framed(of_peer, Ack(9, [RefusedSection(FILLED, Refusal.NOT_A_MEMBER, 2, 0)])),
-            framed(of_peer, Ack(9, [RefusedSection(LED, Refusal.OLD_EPOCH, 9, 0)])),
+            framed(of_peer, Ack(1, 1, [])),
+            framed(of_peer, Ack(9, 9, [RefusedSection(LED, Refusal.GAP, 2, 0)])),
+            framed(of_peer, Ack(9, 9, [RefusedSection(FILLED, Refusal.NOT_A_MEMBER, 2, 0)])),
+            framed(of_peer, Ack(9, 9, [RefusedSection(LED, Refusal.OLD_EPOCH, 9, 0)])),
             encode_frame(HELLO_REPLY_TYPE, HELLO_REPLY.encode(OTHER_REPLY)),
         ],
         "learner": [

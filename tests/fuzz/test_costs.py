@@ -138,7 +138,7 @@ def many(count: int) -> dict[str, tuple[Callable[[bytes], object], bytes]]:
             coordinator.FAMILY.layouts[coordinator.HEARTBEAT],
             Heartbeat(1, STORE_A, 1, 1, 1, 1, [report] * count, []),
         ),
-        (peer.FAMILY.layouts[peer.ACK], Ack(1, [RefusedSection(1, Refusal.GAP, 1, 1)] * count)),
+        (peer.FAMILY.layouts[peer.ACK], Ack(1, 1, [RefusedSection(1, Refusal.GAP, 1, 1)] * count)),
         (peer.FAMILY.layouts[peer.REPLICATE], Replicate(1, [Section(1, 1, 1, 1, 0, b"")] * count)),
         (client.FAMILY.layouts[client.PUT_MANY], PutMany(1, 1, 0, 0, [b"k"] * count, [b"v", *[b"vv"] * (count - 1)])),
         (client.FAMILY.layouts[client.GET_MANY], GetMany(0, [b"%d" % n for n in range(count)])),

@@ -153,10 +153,10 @@ def server() -> Iterator[ServerScene]:
 def test_a_follower_cannot_be_further_than_its_primary(server: ServerScene) -> None:
     """It was sent a section that began after the last sequence that 64 bits can say: the whole turn failed."""
     end = server.end_at("follower")
-    end.say(framed(peer_wire.FAMILY, Ack(0, [])))
+    end.say(framed(peer_wire.FAMILY, Ack(0, 0, [])))
     server.pass_time(0.25)  # there is a frame on its way that nobody acknowledges
     refusal = RefusedSection(LED, Refusal.GAP, 2, (1 << 64) - 1)
-    end.say(framed(peer_wire.FAMILY, Ack(1 << 40, [refusal])))
+    end.say(framed(peer_wire.FAMILY, Ack(1 << 40, 1 << 40, [refusal])))
     server.pass_time(0.5)
 
 

@@ -172,7 +172,7 @@ def check_peer(data: bytes) -> None:
     if number == peer.ACK:
         assert _decoded(lambda: peer.decode_ack(body)) == message
     if isinstance(message, Ack):
-        assert peer.encode_ack(message.number, message.refused) == body
+        assert peer.encode_ack(message.number, message.heard, message.refused) == body
     if isinstance(message, Replicate):
         assert peer.encode_replicate(message) == body
         for section in message.sections:

@@ -207,7 +207,7 @@ class Desk:
         numbers = [message.number for message in self.sent.get(member, []) if isinstance(message, Replicate)]
         if number is None:
             number = numbers[-1] if numbers else 0
-        self.core.acknowledged(member, Ack(number, list(refused)), self.now)
+        self.core.acknowledged(member, Ack(number, number, list(refused)), self.now)
         self.flush()
 
     def ack_all(self) -> None:

@@ -65,6 +65,7 @@ from twistedkv.messages.peer import (
     FillAck,
     FillChunk,
     FillEnd,
+    FillKind,
     FillSessions,
     Refusal,
     RefusedSection,
@@ -341,14 +342,14 @@ EXAMPLES = [
     Example(
         "peer",
         "ACK",
-        Ack(number=17, refused=[RefusedSection(shard=4, refusal=Refusal.OLD_EPOCH, epoch=3, last=9)]),
-        "54 01 82 00 00000000 00000019  0000000000000011 0001 0004 01 00000003 0000000000000009",
+        Ack(number=17, heard=18, refused=[RefusedSection(shard=4, refusal=Refusal.OLD_EPOCH, epoch=3, last=9)]),
+        "54 01 82 00 00000000 00000021  0000000000000011 0000000000000012 0001 0004 01 00000003 0000000000000009",
     ),
     Example(
         "peer",
         "BEGIN_FILL",
-        BeginFill(shard=3, epoch=7, fill=1, start=0x1C0000000028),
-        "54 01 83 00 00000000 00000012  0003 00000007 00000001 00001c0000000028",
+        BeginFill(shard=3, epoch=7, how=FillKind.OFFERED, fill=1, start=0x1C0000000028),
+        "54 01 83 00 00000000 00000013  0003 00000007 01 00000001 00001c0000000028",
     ),
     Example(
         "peer",

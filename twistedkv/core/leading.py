@@ -28,7 +28,8 @@ from twistedkv.messages.coordinator import (
     UpdatePrimaryFailed,
     UpdateSecondaryFailed,
 )
-from twistedkv.messages.peer import BeginFill, Refusal, RefusedSection, Section
+from twistedkv.messages.peer import BeginFill, FillKind, Refusal, RefusedSection, Section
+from twistedkv.records import sequence_of
 
 if TYPE_CHECKING:
     from twistedkv.core.replica import Replica
@@ -115,6 +116,11 @@ class Leading:
         """A follower has acknowledged: commit what all counted copies have, renew the lease, go on with its fill."""
         if self.followers.get(follower.member) is not follower:
             return
+        if follower.behind:
+            follower.behind = False
+            self._outbox.dirty[self._replica.shard] = None
+        elif follower.how is FillKind.CONTINUED and follower.joined and not follower.counted:
+            self.fill_ended(follower, now)
         if follower.complete_at and follower.acked >= follower.complete_at:
             follower.complete_at = 0
             self._tell_updated(follower)
@@ -135,6 +141,7 @@ class Leading:
             # Nobody else may be promoted, so nobody else can have served: a sole member needs no lease.
             acked = replica.sequence
             replica.lease_until = _NEVER
+        acked = min(acked, replica.stable_to)
         if acked > replica.commit:
             replica.commit = min(acked, replica.sequence)
             self._trim()
@@ -151,6 +158,8 @@ class Leading:
         replica = self._replica
         if replica.commit < replica.sequence or any(follower.acked < replica.commit for follower in self.counted):
             return  # I6
+        if not replica.saved:
+            return  # the next process could use this epoch again
         assert replica.configuration is not None
         if now < replica.promise_until and not replica.configuration.released:
             return  # I8; `tick` comes back to it
@@ -179,7 +188,11 @@ class Leading:
         if follower.learner and not follower.fill:
             begin = self._begin_fill(follower)
         chunks = replica.log.after(follower.sent)
-        if chunks is None:
+        if chunks is None and follower.how is FillKind.CONTINUED and not follower.counted:
+            follower.how = FillKind.FROM_NOTHING
+            begin = self._begin_fill(follower)
+            chunks = []
+        elif chunks is None:
             follower.stalled = True
             self._give_up(follower, "it is further behind than this server's log reaches")
             chunks = []
@@ -189,6 +202,7 @@ class Leading:
         ]
         if sections:
             follower.sent = chunks[-1].last
+            follower.behind = follower.sent < replica.sequence
         else:
             sections.append(Section(replica.shard, replica.epoch, replica.commit, follower.sent + 1, 0, b""))
         return configuration, begin, sections
@@ -206,6 +220,12 @@ class Leading:
             # It had heard of our present configuration before this frame, of the one before, came. Its data stands.
             follower.sent = max(follower.acked, replica.log.trimmed)
             self._outbox.dirty[replica.shard] = None
+            return
+        if refused.refusal is Refusal.HOLDS and follower.learner and not follower.counted:
+            known = follower.how is FillKind.OFFERED and replica.log.continues(refused.last)
+            self._restart_fill(follower)
+            follower.how = FillKind.CONTINUED if known else FillKind.FROM_NOTHING
+            follower.held = refused.last
             return
         follower.stalled = True
         if follower.learner and follower.counted:
@@ -237,13 +257,15 @@ class Leading:
         follower.fill = (replica.epoch << 10 | self._fills & 0x3FF) & 0xFFFFFFFF
         follower.joined = False
         follower.complete_at = 0
-        follower.sent = follower.acked = replica.sequence
-        return BeginFill(replica.shard, replica.epoch, follower.fill, replica.last)
+        start = follower.held if follower.how is FillKind.CONTINUED else replica.last
+        follower.sent = follower.acked = sequence_of(start)
+        return BeginFill(replica.shard, replica.epoch, follower.how, follower.fill, start)
 
     def _restart_fill(self, follower: Follower) -> None:
         replica = self._replica
         if not follower.counted:
             follower.fill = 0
+            follower.how = FillKind.OFFERED
             follower.joined = False
             follower.complete_at = 0
             self._outbox.dirty[replica.shard] = None

@@ -56,13 +56,15 @@ class Mailbox:
 class Outbox:
     """What the state machines of a server want to be said in this turn. The rim empties it (`ServerCore.flush`)."""
 
-    __slots__ = ("began_to_serve", "dirty", "mailboxes", "to_coordinator")
+    __slots__ = ("began_to_serve", "dirty", "mailboxes", "to_coordinator", "unstable")
 
     def __init__(self) -> None:
         self.mailboxes: list[Mailbox] = []
         """Those with answers, each once."""
         self.dirty: dict[int, None] = {}
         """Shards with something to replicate, or whose followers have to be told something."""
+        self.unstable: dict[int, None] = {}
+        """Shards with something in this turn that a durable store has yet to store."""
         self.to_coordinator: list[tuple[object, int]] = []
         """(message, request id that it answers, or 0)."""
         self.began_to_serve = False
@@ -71,7 +73,7 @@ class Outbox:
     @property
     def empty(self) -> bool:
         """Whether nothing is to be said."""
-        return not (self.dirty or self.mailboxes or self.to_coordinator or self.began_to_serve)
+        return not (self.dirty or self.mailboxes or self.to_coordinator or self.began_to_serve or self.unstable)
 
     def answer(self, mailbox: Mailbox, request_id: int, answer: Any) -> None:
         """Send a client what its mailbox has made of a result, in the order of the calls."""

@@ -55,6 +55,7 @@ def register(state: CoordinatorState, started: Started, now: float) -> Admission
         view.retired = [*view.retired, known.store_id][-RETIRED_KEPT:]
         if known.state is not ServerState.FAILED:
             server_failed(state, server_id, "another process registered with its id", now, gone=False)
+    state.reaped.pop(Member(server_id, started.store_id), None)
     state.set_connected(server_id, True)
     view.standby = started.standby
     view.leaving_answered = False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from twistedkv.clustermap import Member
-from twistedkv.messages.peer import Ack, RefusedSection, Replicate, Section
+from twistedkv.messages.peer import Ack, FillKind, RefusedSection, Replicate, Section
 
 if TYPE_CHECKING:
     from twistedkv.core.replica import Replica
@@ -24,11 +24,14 @@ class Follower:
 
     __slots__ = (
         "acked",
+        "behind",
         "complete_at",
         "configured",
         "counted",
         "fill",
         "heard_at",
+        "held",
+        "how",
         "joined",
         "learner",
         "lease_from",
@@ -46,13 +49,13 @@ class Follower:
         """Whether commits and leases wait for it. Invariant: true for every member, and for a learner from before
         the coordinator is asked to add it until a configuration without it is seen (I10)."""
         self.acked = 0
-        """Everything up to this sequence is in its store. 0: not heard yet."""
+        """Everything up to this sequence is in its store, as safe as that can make it. 0: not heard yet."""
         self.sent = sent
         """Everything up to this sequence was given to the link. Invariant: acked <= sent, unless a resend began."""
         self.configured = 0
         """Epoch of the newest configuration sent on the connection as it is now."""
         self.lease_from = 0.0
-        """Send time of the newest frame that it acknowledged."""
+        """Send time of the newest frame that it has heard."""
         self.heard_at = now
         self.stalled = False
         """It refused; nothing is sent until the next beat."""
@@ -60,6 +63,12 @@ class Follower:
         """Number of the fill under way; 0: none."""
         self.joined = False
         """The learner has begun the fill, so records may be streamed."""
+        self.how = FillKind.OFFERED
+        """How its next fill begins."""
+        self.held = 0
+        """With CONTINUED: version that it goes on from."""
+        self.behind = False
+        """There is more in the log than it has been sent."""
         self.complete_at = 0
         """Sequence it has to acknowledge before it may be added, once its fill has ended; 0: not ended."""
 
@@ -91,6 +100,9 @@ class PeerLink:
         self._number = 0
         """Of the last frame. Never reused, not over reconnects either: a late ack must not confirm a newer frame."""
         self._in_flight: deque[_FrameInFlight] = deque()
+        """Invariant: those that were heard come first."""
+        self._heard = 0
+        """How many of them."""
 
     def frame(self, sections: list[Section], covers: list[Cover], size: int, now: float) -> Replicate:
         """Number a frame and remember it until it is acknowledged."""
@@ -100,33 +112,56 @@ class PeerLink:
         return Replicate(self._number, sections)
 
     def acknowledged(self, ack: Ack, now: float) -> list[tuple[Replica, Follower, RefusedSection]]:
-        """Advance the followers that the frames up to this one cover. Returns what was refused, once for each shard.
+        """Advance the followers that the frames up to these cover. Returns what was refused, once for each shard.
 
         A shard that was refused in any of these frames is not advanced by any of them.
         """
-        refused = {section.shard: section for section in ack.refused}
-        answers: dict[int, tuple[Replica, Follower, RefusedSection]] = {}
         advanced: dict[int, tuple[Replica, Follower]] = {}
+        answers = self._heard_of(ack, now, advanced)
         while self._in_flight and self._in_flight[0].number <= ack.number:
             frame = self._in_flight.popleft()
+            self._heard -= 1
             self.unacknowledged_bytes -= frame.size
             for replica, follower, upto, fill in frame.covers:
+                if fill != follower.fill:
+                    continue
+                follower.joined = bool(fill)
+                follower.acked = max(follower.acked, upto)
+                advanced[replica.shard] = (replica, follower)
+        for replica, follower in advanced.values():
+            replica.leading.follower_advanced(follower, now)
+        return answers
+
+    def _heard_of(
+        self, ack: Ack, now: float, advanced: dict[int, tuple[Replica, Follower]]
+    ) -> list[tuple[Replica, Follower, RefusedSection]]:
+        """Frames have come: that renews the lease, where they were not refused."""
+        refused = {section.shard: section for section in ack.refused}
+        answers: dict[int, tuple[Replica, Follower, RefusedSection]] = {}
+        heard = max(ack.number, ack.heard)
+        for place in range(self._heard, len(self._in_flight)):
+            frame = self._in_flight[place]
+            if frame.number > heard:
+                break
+            self._heard += 1
+            accepted: list[Cover] = []
+            for cover in frame.covers:
+                replica, follower, _, fill = cover
                 follower.heard_at = now
                 if fill != follower.fill:
                     continue  # it was sent before the fill began (again), and says nothing about that
                 if refused and replica.shard in refused:
                     answers[replica.shard] = (replica, follower, refused[replica.shard])
                     continue
-                follower.joined = bool(fill)
-                follower.acked = max(follower.acked, upto)
                 follower.lease_from = frame.sent_at
+                accepted.append(cover)
                 advanced[replica.shard] = (replica, follower)
-        for replica, follower in advanced.values():
-            replica.leading.follower_advanced(follower, now)
+            frame.covers = accepted
         return list(answers.values())
 
     def lost(self) -> None:
         """The connection is gone, and with it what was not acknowledged."""
         self.connected = False
         self._in_flight.clear()
+        self._heard = 0
         self.unacknowledged_bytes = 0

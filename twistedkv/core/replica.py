@@ -15,7 +15,10 @@ Roles and how they change (an event that is not named leaves the role as it is):
     PRIMARY      serves                  switch -> SWITCHING; seal -> SEALED; higher epoch heard -> STEPPED_DOWN
     SWITCHING    flushes                 all committed -> STEPPED_DOWN; took too long -> PRIMARY
     STEPPED_DOWN never serves again in this epoch; a configuration -> as from SECONDARY
-    any          configuration without me, or with another store id -> NONE, and the data is dropped (I9)
+    any          configuration without me, or with another store id -> NONE, and the data is dropped (I9) unless this
+                 server is to have a copy again
+
+A durable store keeps what a copy is, and the next process goes on with it (`restore`).
 
 Hazards guarded against: a deposed primary that goes on (epochs, I2); a learner that is promoted half full (I10); a new
 primary that serves before its members are level (I6) or before the old one's lease is over (I8); records that a
@@ -36,16 +39,28 @@ from twistedkv.core.lease import Timing
 from twistedkv.core.log import Chunk, Log
 from twistedkv.core.mailbox import Outbox
 from twistedkv.core.progress import PeerLink
+from twistedkv.core.saved import SavedReplica, decode_saved, encode_saved
 from twistedkv.core.serving import Serving
 from twistedkv.errors import ProtocolError
-from twistedkv.limits import REPLICATE_BYTES_TARGET
+from twistedkv.limits import REPLICATE_BYTES_TARGET, SEQUENCE_MAX
 from twistedkv.messages.coordinator import ReplicaRole, Sealed, ShardReport
-from twistedkv.messages.peer import BeginFill, Refusal, RefusedSection, Section
-from twistedkv.records import EXPIRES, TOMBSTONE, flagged, record_expiry, record_version, sequence_of, version_of
+from twistedkv.messages.peer import BeginFill, FillKind, Refusal, RefusedSection, Section
+from twistedkv.records import (
+    EXPIRES,
+    TOMBSTONE,
+    epoch_of,
+    flagged,
+    record_expiry,
+    record_version,
+    sequence_of,
+    version_of,
+)
 from twistedkv.slots import slots_of
-from twistedkv.storage.interface import Store
+from twistedkv.storage.interface import Kept, Store
 
 _SERVING_NAME = (ReplicaRole.PRIMARY, ReplicaRole.SWITCHING)
+_KEPT_ROLES = (ReplicaRole.NONE, ReplicaRole.LEARNER, ReplicaRole.SECONDARY)
+TABLE_PIECE_BYTES = 64 * 1024
 _FORMER_PRIMARY = (ReplicaRole.PRIMARY, ReplicaRole.SWITCHING, ReplicaRole.RECONCILING, ReplicaRole.STEPPED_DOWN)
 
 
@@ -66,6 +81,7 @@ class Replica:
         self.shard = shard
         self.me = me
         self.store = store
+        self.stable = store.stable
         self.timing = timing
         self.role = ReplicaRole.NONE
         self.epoch = 0
@@ -81,12 +97,23 @@ class Replica:
         """Of a primary: reads may be answered before this moment (I7)."""
         self.promise_until = 0.0
         """This copy does not serve as primary before this moment (I8)."""
+        self.stable_to = SEQUENCE_MAX if self.stable is None else 0
+        """Sequence up to which this copy may count itself (I3): with a durable store, what its disk has."""
         self.dedup = DedupTable()
-        self.log = Log()
+        self.log = Log(None if self.stable is None else self.stable.archive(shard))
         self.unsent: list[bytes] = []
         """Of a primary: entries of this turn, not yet in the log. Invariant: empty after `close_turn`."""
         self.fill = 0
         """Of a learner: number of the fill it takes part in."""
+        self.whole = False
+        """Whether it holds everything up to `last`. Also one that is no member any more may, until it is filled: then
+        it needs only what has come after that."""
+        self._base = 0
+        """Version of the last update before the log."""
+        self._unstable: deque[tuple[int, int]] = deque()
+        """(batch, sequence that it ends with) of what the disk has not got."""
+        self._saved_in = 0
+        """Batch with the newest state that was saved. 0: it was never saved."""
         self.expiries = Expiries()
         """Keys that expire, for the primary's search for them."""
         self._tombstones: deque[tuple[int, int, bytes, int]] = deque()
@@ -94,6 +121,7 @@ class Replica:
         self.stepped_down_at = 0.0
         self._heard: tuple[Configuration, float] | None = None
         """Of a follower: what the coordinator has told and the primary has not yet, and since when."""
+        self._outbox = outbox
         self.leading = Leading(self, outbox, link_to)
         self.serving = Serving(self, outbox, clock, wall)
 
@@ -168,8 +196,9 @@ class Replica:
         self.configuration = configuration
         self.epoch = configuration.epoch
         self.version_base = version_of(self.epoch, 0)
+        self.store.place(self.shard, configuration.slots)
         if reborn or self.me not in configuration.everyone:
-            self._become_nothing()
+            self._become_nothing(keep=not reborn and self.me.server_id in configuration.preferred)
             role = ReplicaRole.NONE
         if configuration.primary == self.me:
             was_serving = role in _SERVING_NAME and before is not None and before.primary == self.me
@@ -178,13 +207,18 @@ class Replica:
         elif self.me in configuration.secondaries:
             self._follow(ReplicaRole.SECONDARY)
         elif self.me in configuration.learners:
-            # A copy that was a member and is a learner now keeps its data until the fill begins, and then drops it.
+            # A copy that was a member and is a learner now keeps its data until the fill begins.
             self._follow(ReplicaRole.LEARNER)
+        self._save()
 
-    def _become_nothing(self) -> None:
+    def _become_nothing(self, *, keep: bool) -> None:
+        """Be no member any more. `keep` what is held: this server is to have a copy again, and soon."""
+        held = self.role is not ReplicaRole.NONE or self.last
         self._stop_serving()
         self.role = ReplicaRole.NONE
-        self._forget_data(0)
+        self.fill = 0
+        if held and not (keep and self.whole):
+            self._forget_data(0)
 
     def _forget_data(self, start: int) -> None:
         if self.configuration is not None:
@@ -193,9 +227,13 @@ class Replica:
         self._tombstones.clear()
         self.expiries.clear()
         self.unsent.clear()
-        self.last = start
+        self.whole = False
+        self.last = self._base = start
         self.commit = sequence_of(start)
-        self.log.restart(self.commit)
+        self.log.restart(start)
+        self._unstable.clear()
+        if self.stable is not None:
+            self.stable_to = self.commit
 
     def _follow(self, role: ReplicaRole) -> None:
         self._stop_serving()
@@ -203,6 +241,8 @@ class Replica:
             self.fill = 0
             self.role = role
             self.purge()
+        if role is ReplicaRole.SECONDARY:
+            self.whole = True
         self.role = role
 
     def seal(self, epoch: int, now: float) -> Sealed:
@@ -213,6 +253,7 @@ class Replica:
             if self.complete:
                 self._stop_serving()
                 self.role = ReplicaRole.SEALED
+            self._save()
         return Sealed(self.shard, self.epoch, self.last, self.complete)
 
     def superseded(self, epoch: int, now: float) -> None:
@@ -265,22 +306,29 @@ class Replica:
             return
         first = self.sequence - len(unsent) + 1
         if sum(map(len, unsent)) <= REPLICATE_BYTES_TARGET:
-            self.log.append(Chunk(first, self.sequence, b"".join(unsent)))
+            self._log(first, self.sequence, b"".join(unsent))
         else:
             self._append_in_pieces(first)
         unsent.clear()
+
+    def _log(self, first: int, last: int, entries: bytes) -> None:
+        """Add entries, which are of the epoch of the last update."""
+        self.log.append(Chunk(first, last, epoch_of(self.last), entries), self.commit)
+        if self.stable is not None:
+            self._unstable.append((self.stable.pending(), last))
+            self._outbox.unstable[self.shard] = None
 
     def _append_in_pieces(self, first: int) -> None:
         piece: list[bytes] = []
         size = 0
         for entry in self.unsent:
             if piece and size + len(entry) > REPLICATE_BYTES_TARGET:
-                self.log.append(Chunk(first, first + len(piece) - 1, b"".join(piece)))
+                self._log(first, first + len(piece) - 1, b"".join(piece))
                 first += len(piece)
                 piece, size = [], 0
             piece.append(entry)
             size += len(entry)
-        self.log.append(Chunk(first, first + len(piece) - 1, b"".join(piece)))
+        self._log(first, first + len(piece) - 1, b"".join(piece))
 
     # Being secondary or learner.
 
@@ -291,7 +339,7 @@ class Replica:
         if section.epoch > self.epoch or self.role not in (ReplicaRole.SECONDARY, ReplicaRole.LEARNER):
             return self._refuse(Refusal.NOT_A_MEMBER)
         if self.role is ReplicaRole.LEARNER and not self.fill:
-            return self._refuse(Refusal.NOT_A_MEMBER)
+            return self._refuse(Refusal.HOLDS if self.whole else Refusal.NOT_A_MEMBER)
         have = self.sequence
         if section.first > have + 1:
             return self._refuse(Refusal.GAP)
@@ -332,7 +380,7 @@ class Replica:
         if sequence_of(version) != sequence:
             raise ProtocolError(f"shard {self.shard}: entry {sequence} carries the version of {sequence_of(version)}")
         self.last = version
-        self.log.append(Chunk(section.first, sequence, section.entries))
+        self._log(section.first, sequence, section.entries)
 
     def store_many(self, keys: list[bytes], records: list[bytes], *, newer: bool) -> None:
         """Store records; if `newer`, only those that are newer than what is there (I11)."""
@@ -349,13 +397,92 @@ class Replica:
                 self.stored(slot, key, record)
 
     def _refuse(self, refusal: Refusal) -> RefusedSection:
-        return RefusedSection(self.shard, refusal, self.epoch, self.sequence)
+        return RefusedSection(self.shard, refusal, self.epoch, self.last if refusal is Refusal.HOLDS else self.sequence)
 
     def begin_fill(self, begin: BeginFill) -> None:
-        """As a learner: drop everything and take part in this fill."""
-        if self.role is ReplicaRole.LEARNER and begin.epoch == self.epoch:
+        """As a learner: take part in this fill."""
+        if self.role is not ReplicaRole.LEARNER or begin.epoch != self.epoch:
+            return
+        if begin.how is FillKind.CONTINUED:
+            self.fill = begin.fill if self.whole and self.last == begin.start else 0
+        elif begin.how is FillKind.OFFERED and self.whole:
+            self.fill = 0  # what is sent next is refused, with what is held here
+        else:
             self._forget_data(begin.start)
             self.fill = begin.fill
+        self._save()
+
+    def filled(self) -> None:
+        """As a learner: all records and all of the dedup table have come."""
+        if self.stable is not None:
+            self.keep_table()
+
+    # Being kept.
+
+    def _save(self) -> None:
+        """Have the store keep what this copy is, for the process that comes after this one."""
+        if self.stable is None or self.configuration is None:
+            return
+        if self.role is ReplicaRole.NONE and not self._saved_in:
+            return  # it never was anything here
+        role = self.role if self.role in _KEPT_ROLES else ReplicaRole.SEALED
+        saved = SavedReplica(self.epoch, role, self.whole, self.fill, self._base, self.configuration)
+        self.stable.save(self.shard, encode_saved(saved))
+        self._saved_in = self.stable.pending()
+        self._outbox.unstable[self.shard] = None
+
+    def keep_table(self) -> None:
+        """Have the store keep the dedup table as it is."""
+        assert self.stable is not None
+        self.stable.keep_table(self.shard, self.sequence, list(self.dedup.pack(TABLE_PIECE_BYTES)))
+
+    def settle(self, stored: int, settled: int) -> bool:
+        """Batches up to these are stored, and may be acknowledged. Whether all of this copy is."""
+        while self._unstable and self._unstable[0][0] <= settled:
+            self.stable_to = self._unstable.popleft()[1]
+        return not self._unstable and self._saved_in <= stored
+
+    @property
+    def saved(self) -> bool:
+        """Whether a process that came after this one would know what this copy is."""
+        return self.stable is None or self._saved_in <= self.stable.stored()
+
+    def restore(self, kept: Kept, now: float) -> None:
+        """Be what the process before this one was, as far as its disk knows. Raises ProtocolError when that makes no
+        sense.
+
+        What it had promised is not known, so it promises anew. A learner and a secondary go on; all others wait to be
+        told: see `SavedReplica.role`.
+        """
+        saved = decode_saved(kept.state)
+        self.configuration, self.epoch, self.role = saved.configuration, saved.epoch, saved.role
+        self.version_base = version_of(self.epoch, 0)
+        self.whole, self.fill, self._base = saved.whole, saved.fill, saved.base
+        self.store.place(self.shard, saved.configuration.slots)
+        self.last = kept.last or saved.base
+        self.commit = min(max(kept.commit, sequence_of(saved.base)), self.sequence)
+        self.log.restore(self.last, [chunk for chunk in kept.chunks if chunk.last > self.commit])
+        self.stable_to = self.sequence
+        self._saved_in = -1
+        self.promise_until = now + self.timing.grace
+        for piece in kept.table:
+            self.dedup.merge(piece)
+        for chunk in kept.chunks:
+            self._recall(chunk, kept.table_at)
+
+    def _recall(self, chunk: Chunk, table_at: int) -> None:
+        """Know again what is not in the store: results of writes, and deletions that are to be purged."""
+        sequence = chunk.first - 1
+        for _, key, record, kind, number, oldest, client, reply in decode_entries(chunk.entries, chunk.count):
+            sequence += 1
+            version = record_version(record)
+            if number and sequence > table_at:
+                self.dedup.remember(client, number, oldest, sequence, (version, reply) if reply else version)
+            if sequence > self.commit:
+                keys, records = records_of_update(record) if kind == SEVERAL else ([key], [record])
+                for each_slot, each, its_record in zip(slots_of(keys), keys, records, strict=True):
+                    if its_record[8] & TOMBSTONE:
+                        self._tombstones.append((sequence, each_slot, each, version))
 
     # Time.
 

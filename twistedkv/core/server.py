@@ -27,6 +27,7 @@ from twistedkv.limits import (
     EXPIRED_KEYS_MAX,
     REPLICATE_BYTES_TARGET,
     SLOTS,
+    STORE_BYTES_WAITING_MAX,
     UNACKNOWLEDGED_BYTES_MAX,
 )
 from twistedkv.messages.client import Execute, GetMany, MapRequest, MapUpdate, Noop, PutMany, Scan, Verify
@@ -41,7 +42,17 @@ from twistedkv.messages.coordinator import (
     UpdatePrimary,
     UpdateSecondary,
 )
-from twistedkv.messages.peer import Ack, BeginFill, Configure, FillAck, Refusal, RefusedSection, Replicate, Section
+from twistedkv.messages.peer import (
+    Ack,
+    BeginFill,
+    Configure,
+    FillAck,
+    FillKind,
+    Refusal,
+    RefusedSection,
+    Replicate,
+    Section,
+)
 from twistedkv.records import is_tombstone, record_expiry, record_value, record_version
 from twistedkv.slots import slot_of
 from twistedkv.wire.client import CONFIG_RESP, FAMILY, Request, decode_request, result_frame
@@ -62,6 +73,9 @@ class ServerCore:
     ) -> None:
         self.me = me
         self.store = store
+        self._stable = store.stable
+        self._unstable: dict[Replica, None] = {}
+        """Those with something that the store has yet to store."""
         self.timing = timing
         self.map = ClusterMap.empty()
         self.replicas: dict[int, Replica] = {}
@@ -134,7 +148,9 @@ class ServerCore:
 
     @property
     def pressed(self) -> bool:
-        """Whether clients must not be read: some peer has too much to acknowledge already."""
+        """Whether clients must not be read: some peer has too much to acknowledge already, or the disk to store."""
+        if self._stable is not None and self._stable.bytes_waiting() > STORE_BYTES_WAITING_MAX:
+            return True
         return any(link.unacknowledged_bytes > UNACKNOWLEDGED_BYTES_MAX for link in self.peers.values())
 
     # The coordinator.
@@ -147,9 +163,7 @@ class ServerCore:
             shard = configuration.shard
             replica = self.replicas.get(shard)
             if replica is None:
-                replica = self.replicas[shard] = Replica(
-                    shard, self.me, self.store, self.timing, self.outbox, self._link_to, self._clock, self._wall
-                )
+                replica = self._make_replica(shard)
             replica.serving.map_version = self.map.version
             replica.serving.min_copies = self.map.min_copies
             if known.get(shard, 0) < configuration.epoch:
@@ -157,6 +171,18 @@ class ServerCore:
         if not self._by_slot and not self._stopped and self._whole:
             self._by_slot = [self.replicas[shard] for shard in self.map.slot_table()]
         self._forget_unneeded()
+
+    def _make_replica(self, shard: int) -> Replica:
+        replica = self.replicas[shard] = Replica(
+            shard, self.me, self.store, self.timing, self.outbox, self._link_to, self._clock, self._wall
+        )
+        return replica
+
+    def restore(self, now: float) -> None:
+        """Go on with what a durable store has from the process before. Raises ProtocolError when it makes no sense."""
+        if self._stable is not None:
+            for shard, kept in self._stable.kept().items():
+                self._make_replica(shard).restore(kept, now)
 
     @property
     def _whole(self) -> bool:
@@ -267,7 +293,8 @@ class ServerCore:
         """Fills that are to be streamed now; the rim opens a TRANSFER connection for each new one."""
         for replica in self.replicas.values():
             for follower in replica.leading.followers.values():
-                if follower.learner and follower.joined and not follower.counted:
+                streams = follower.learner and follower.joined and not follower.counted
+                if streams and follower.how is not FillKind.CONTINUED:
                     key = (replica.shard, follower.member)
                     source = self.fills.get(key)
                     if source is None or not source.current:
@@ -290,7 +317,8 @@ class ServerCore:
             replica.begin_fill(message)
 
     def replicate(self, message: Replicate, now: float) -> Ack:
-        """Apply a frame; everything in it that was not refused is in the store."""
+        """Apply a frame; everything in it that was not refused is in the store. The acknowledgement may be given when
+        all that the store has pending is stable, and what it says of what was heard at once."""
         refused: list[RefusedSection] = []
         for section in message.sections:
             replica = self.replicas.get(section.shard)
@@ -300,7 +328,7 @@ class ServerCore:
             refusal = replica.append(section, now)
             if refusal is not None:
                 refused.append(refusal)
-        return Ack(message.number, refused)
+        return Ack(message.number, message.number, refused)
 
     def fill_received(self, message: FillMessage) -> FillAck:
         """Store a chunk of a fill."""
@@ -312,7 +340,9 @@ class ServerCore:
         """End the turn: everything that is to be written."""
         outbox = self.outbox
         frames: list[tuple[PeerLink, list[PeerMessage]]] = []
-        while outbox.dirty:
+        if self._unstable:
+            self._settle(now)
+        while outbox.dirty or outbox.unstable:
             dirty = [self.replicas[shard] for shard in outbox.dirty]
             outbox.dirty.clear()
             for replica in dirty:
@@ -322,12 +352,37 @@ class ServerCore:
                     # parked, which makes it dirty once more.
                     replica.leading.advance(now)
             frames += self._frames(dirty, now)
+            if outbox.unstable:
+                self._keep()
+                self._settle(now)
         mailboxes, outbox.mailboxes = outbox.mailboxes, []
         if outbox.began_to_serve:
             outbox.began_to_serve = False
             outbox.tell(self.heartbeat())
         to_coordinator, outbox.to_coordinator = outbox.to_coordinator, []
         return Turn(mailboxes, frames, to_coordinator)
+
+    def _keep(self) -> None:
+        """Note what the store has yet to store of this turn."""
+        assert self._stable is not None
+        for shard in self.outbox.unstable:
+            replica = self.replicas[shard]
+            if self._stable.wants_table(shard):
+                replica.keep_table()
+            self._unstable[replica] = None
+        self.outbox.unstable.clear()
+
+    def _settle(self, now: float) -> None:
+        """The store may have stored something: commit it."""
+        assert self._stable is not None
+        stored, settled = self._stable.stored(), self._stable.settled()
+        for replica in list(self._unstable):
+            before = replica.stable_to
+            if replica.settle(stored, settled):
+                del self._unstable[replica]
+            elif replica.stable_to == before:
+                continue
+            replica.leading.advance(now)
 
     def _frames(self, dirty: list[Replica], now: float) -> list[tuple[PeerLink, list[PeerMessage]]]:
         heads: dict[PeerLink, list[PeerMessage]] = {}

@@ -156,6 +156,8 @@ def receive_fill(replica: Replica | None, message: FillMessage) -> FillAck:
         _store_records(replica, message)
     elif isinstance(message, FillSessions):
         replica.dedup.merge(message.sessions)
+    else:
+        replica.filled()
     return FillAck(message.shard, message.fill, message.number, False)
 
 

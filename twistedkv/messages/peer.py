@@ -19,6 +19,20 @@ class Refusal(IntEnum):
     """The section does not continue the log; `last` is where it ends here."""
     NOT_A_MEMBER = 3
     """This server has no copy in that epoch, or has not heard of the configuration yet."""
+    HOLDS = 4
+    """This learner has everything up to the version `last`, from when it was a member: it may need no more than what
+    came after that."""
+
+
+class FillKind(IntEnum):
+    """How a fill begins."""
+
+    OFFERED = 1
+    """From nothing, unless the learner has something to go on with: then it refuses with HOLDS."""
+    FROM_NOTHING = 2
+    """The learner drops what it has."""
+    CONTINUED = 3
+    """The learner keeps what it has, which ends with the version `start`, and is sent what comes after that."""
 
 
 @attrs.define
@@ -61,23 +75,27 @@ class RefusedSection:
     epoch: int
     """The epoch known here."""
     last: int
-    """Sequence at which the log ends here."""
+    """Sequence at which the log ends here; with HOLDS, the version there."""
 
 
 @attrs.define
 class Ack:
-    """All frames up to `number` are in the store, except for these sections, which were refused."""
+    """How far the frames have come, except for these sections, which were refused."""
 
     number: int
+    """All frames up to this one are stored, and stay stored as well as the store can."""
+    heard: int
+    """All up to this one have come, and what they say of epochs and leases is obeyed."""
     refused: list[RefusedSection]
 
 
 @attrs.define
 class BeginFill:
-    """On the PEER connection: become an empty learner of this shard whose log goes on after `start`."""
+    """On the PEER connection: take part in a fill of this shard, as a learner whose log goes on after `start`."""
 
     shard: int
     epoch: int
+    how: FillKind
     fill: int
     """Number of this attempt; everything of an older one is ignored."""
     start: int

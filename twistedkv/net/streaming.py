@@ -134,7 +134,9 @@ class FillReceiver:
 
     @fail_stop
     def frames_received(self, frames: list[Frame]) -> None:
-        """Store chunks and acknowledge them; cumulative, but each for itself, since fills may share a connection."""
+        """Store chunks, and acknowledge them once they may be relied on: each for itself, since fills may share a
+        connection.
+        """
         core = self._server.core
         if core is None:
             self._connection.abort()
@@ -145,7 +147,11 @@ class FillReceiver:
             if not isinstance(message, FillChunk | FillSessions | FillEnd):
                 raise ProtocolError(f"type 0x{message_type:02x} does not belong on a TRANSFER connection")
             acks.append(encode_frame(*FAMILY.encode(core.fill_received(message))))
-        self._connection.send_bytes(b"".join(acks))
+        self._server.when_stable(lambda: self._send(b"".join(acks)))
+
+    def _send(self, acks: bytes) -> None:
+        if not self._connection.closed:
+            self._connection.send_bytes(acks)
 
     def connection_lost(self, reason: str) -> None:
         """Nothing depends on it."""

@@ -1,8 +1,9 @@
 """`twistd twistedkv cluster`: a coordinator with servers of its own, all of which end with it.
 
-The servers keep their data in memory, so the data ends with a run of the cluster, while the map store stays: epochs go
-on growing and the journal goes on. After a run that was stopped in order that is what was wanted, and a new, empty
-cluster is begun. After one that was killed, somebody has to say that the loss is accepted.
+With a durable engine the servers come back with their data. With the engine in memory the data ends with a run of the
+cluster, while the map store stays: epochs go on growing and the journal goes on. After a run that was stopped in order
+that is what was wanted, and a new, empty cluster is begun. After one that was killed, somebody has to say that the loss
+is accepted.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ class ClusterService(CoordinatorService):
         in_order = self.store.stopped_in_order()
         self.store.set_stopped_in_order(False)
         had_shards = bool(planner.state.shards)
+        if self.options.engine != "memory" and not self.options.accept_loss:
+            text = f"the cluster was started at {self.address}; its servers come back with their data"
+            return planner.started(now, children_gone=False, anew=False, text=text)
         anew = in_order or self.options.accept_loss or not had_shards
         text = f"the cluster was started at {self.address}"
         if had_shards:

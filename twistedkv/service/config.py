@@ -57,7 +57,16 @@ class ServerOptions:
     standby: bool = False
     """Wait to replace a failed server."""
     data_dir: Path = Path(".")
-    """Where the dumps `server_n.primary` and `server_n.secondary` are written."""
+    """Where a durable store has its files, in `store`, and the dumps `server_n.primary` and `server_n.secondary` are
+    written."""
+    store_dir: Path | None = None
+    """Of a durable store, if it is not to be in `data_dir`."""
+    engine: str = "memory"
+    """"memory" or "lmdb"."""
+    durability: str = "sync"
+    """Of a durable engine. "sync": nothing is acknowledged that is not stored. "interval": see `sync_interval`."""
+    sync_interval: float = 0.1
+    """With "interval": seconds between two times that everything is stored; what came since the last may be lost."""
     die_with_parent: bool = False
     """Started by `cluster`: end when standard input reaches its end or the parent dies."""
 
@@ -94,6 +103,10 @@ class CoordinatorOptions:
     """See ServerOptions; for the spawned servers."""
     course_port: int = 0
     """Of the original system's protocol, here; the spawned servers have those that follow. 0: none."""
+    engine: str = "memory"
+    """See ServerOptions; for the spawned servers, as the following. Their files are in `base_dir`."""
+    durability: str = "sync"
+    sync_interval: float = 0.1
     accept_loss: bool = False
     """Begin with empty shards where a killed run took the data with it."""
 
@@ -163,6 +176,15 @@ def _boolean(value: Any) -> bool:
     raise ValueError("true or false")
 
 
+def _one_of(*words: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in words:
+            raise ValueError(" or ".join(words))
+        return str(value)
+
+    return read
+
+
 def _path(value: Any) -> Path:
     try:
         if isinstance(value, str) and value and "\0" not in value:
@@ -212,6 +234,12 @@ _LINE_KNOBS = (
     Knob("line-idle", _seconds(0, 86400 * 365), "seconds after which a silent line client is cut off [0: never]"),
 )
 
+_STORAGE_KNOBS = (
+    Knob("engine", _one_of("memory", "lmdb"), "memory, or lmdb: on disk, safe in power cuts [memory]"),
+    Knob("durability", _one_of("sync", "interval"), "lmdb: acknowledge what is stored (sync), or sooner [sync]"),
+    Knob("sync-interval", _seconds(0.001, 60), "with interval: seconds of writes that a crash may cost [0.1]"),
+)
+
 SERVER_KNOBS = (
     Knob("coordinator", address, "host:port of the coordinator [127.0.0.1:7400]", short="c"),
     Knob("cluster", _ANY_NAME, "name of the cluster to join [whichever the coordinator has]"),
@@ -222,7 +250,9 @@ SERVER_KNOBS = (
     *_LINE_KNOBS,
     Knob("course-port", _PORT, "port for clients of the original system [0: none]"),
     Knob("standby", _boolean, "wait to replace a failed server", flag=True),
-    Knob("data-dir", _path, "where dumps are written [.]"),
+    *_STORAGE_KNOBS,
+    Knob("data-dir", _path, "where lmdb has its files (in store), and dumps are written [.]"),
+    Knob("store-dir", _path, "where lmdb has its files, if elsewhere"),
     Knob("die-with-parent", _boolean, "end when the parent process or standard input ends", flag=True),
 )
 
@@ -243,7 +273,8 @@ _COORDINATOR_KNOBS = (
     Knob("line-port", _PORT, f"line port of server 1, one more for each other [{DEFAULT_LINE_PORT}]; 0: free ones"),
     *_LINE_KNOBS,
     Knob("course-port", _PORT, "port for clients of the original system, one more for each spawned server [0: none]"),
-    Knob("base-dir", _path, "directory of the map store and the logs [.cluster]", short="b"),
+    *_STORAGE_KNOBS,
+    Knob("base-dir", _path, "directory of the map store, the logs, and the servers' data [.cluster]", short="b"),
     Knob("ready-file", _path, "file to write when every shard is served"),
 )
 COORDINATOR_KNOBS = (

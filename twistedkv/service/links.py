@@ -121,6 +121,11 @@ class Links:
             older.connection.abort()
         self._receivers[receiver.member] = receiver
 
+    def say_heard(self) -> None:
+        """Tell primaries what has come of what waits for the disk."""
+        for receiver in self._receivers.values():
+            receiver.say_heard()
+
     def receiver_lost(self, receiver: PeerReceiver) -> None:
         """A primary's connection is gone."""
         if self._receivers.get(receiver.member) is receiver:

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistedkv.core.handshake import make_hello
-from twistedkv.errors import Status
+from twistedkv.errors import ConfigurationError, Status
 from twistedkv.limits import BACKOFF_SECONDS_MAX, MISSED_BEATS
 from twistedkv.messages.client import MapUpdate, Result
 from twistedkv.messages.coordinator import (
@@ -81,6 +81,8 @@ class Registration:
         self._session: _CoordinatorSession | None = None
         self._dialing: Deferred[Connection] | None = None
         self._retry: IDelayedCall | None = None
+        self._coordinator = ("", b"")
+        """Name of the cluster, and identity of its coordinator's store."""
         self._failures = 0
         self._stopped = False
 
@@ -99,6 +101,7 @@ class Registration:
         hello = make_hello(Role.SERVER, options.cluster, self.server.server_id, self.server.store_id)
 
         def connected(connection: Connection, reply: HelloReply) -> Session:
+            self._coordinator = (reply.cluster, reply.identity)
             self._session = _CoordinatorSession(connection, self)
             return self._session
 
@@ -158,6 +161,8 @@ class Registration:
         self._dialing = None
         self._failures = 0
         server = self.server
+        if server.core is not None and not self._claim():
+            return
         started = Started(
             server.server_id,
             server.store_id,
@@ -183,6 +188,18 @@ class Registration:
         heartbeat = reply.heartbeat_ms / 1000
         connection.limit_unacknowledged(MISSED_BEATS * heartbeat)  # by then we count as failed: dial again
         self.server.registered(reply.server_id, heartbeat)
+        self._claim()
+
+    def _claim(self) -> bool:
+        """Whether the store is that of this server in this cluster. If it is another's, this server ends."""
+        try:
+            self.server.claim(*self._coordinator)
+        except ConfigurationError as error:
+            log.error("{error}", error=str(error))
+            self._stopped = True
+            self.server.end()
+            return False
+        return True
 
     def _not_registered(self, failure: Failure) -> None:
         log.warn("could not register: {error}", error=failure.getErrorMessage())
@@ -223,7 +240,8 @@ class Registration:
             core.map_received(message.map, now)
             server.links.adjust()
         elif isinstance(message, Seal):
-            self.send(core.seal(message, now), request_id)
+            sealed = core.seal(message, now)
+            server.when_stored(lambda: self.send(sealed, request_id))
             log.info("sealed shard {shard} at epoch {epoch}", shard=message.shard, epoch=message.epoch)
         elif isinstance(message, UpdatePrimary | UpdateSecondary):
             core.update(message, now)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import random as random_module
 import secrets
+import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +15,14 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
 
 from twistedkv.clustermap import STORE_ID_BYTES, Member
 from twistedkv.core.lease import Timing
 from twistedkv.core.server import ServerCore
+from twistedkv.errors import ConfigurationError
 from twistedkv.limits import HEARTBEAT_SECONDS
 from twistedkv.messages.hello import Hello, Role
 from twistedkv.net.client import ClientSession
@@ -29,6 +34,8 @@ from twistedkv.service.config import ServerOptions
 from twistedkv.service.links import Links
 from twistedkv.service.listening import listen
 from twistedkv.service.registration import Registration
+from twistedkv.service.writing import Writer
+from twistedkv.storage.durable import Batch, DurableStore
 from twistedkv.storage.interface import Store
 from twistedkv.storage.memory import MemoryStore
 
@@ -37,6 +44,8 @@ log = Logger()
 _TICKS_PER_BEAT = 4
 _LEAVE_SECONDS = 5.0
 _FLUSH_SECONDS = 2.0
+SWITCH_SECONDS = 0.0005
+"""So long the thread that writes may keep the reactor's from running."""
 
 
 def _abort() -> None:
@@ -61,6 +70,7 @@ class ServerService(MultiService):
         end_process: Callable[[], None] | None = None,
         *,
         open_store: Callable[[], Store] = MemoryStore,
+        write: Callable[[Batch], Deferred[None]] | None = None,
         abort: Callable[[], None] = _abort,
         store_id: bytes | None = None,
         random: random_module.Random | None = None,
@@ -74,18 +84,28 @@ class ServerService(MultiService):
         self.options = options
         self._end_process = reactor.stop if end_process is None else end_process
         self._open_store = open_store
+        self._write = write
+        """Of a durable store: has a batch written elsewhere. None: in a thread."""
         self._abort = abort
         """End the process without another word."""
         self.server_id = options.server_id
         self.store_id = secrets.token_bytes(STORE_ID_BYTES) if store_id is None else store_id
-        """New with each process, because the memory of the one before is gone (I9)."""
+        """New with each process, because the memory of the one before is gone (I9); or that of a durable store."""
         self.random = random_module.Random() if random is None else random
         """For the pauses between attempts to connect."""
         self._wall = wall
         """Milliseconds since 1970: when keys expire."""
         self.pid = os.getpid() if pid is None else pid
         self.core: ServerCore | None = None
-        """None until the coordinator has said who we are."""
+        """None until the coordinator has said who we are, unless a durable store knows it."""
+        self.store: Store | None = None
+        self.writer: Writer | None = None
+        """Of a durable store."""
+        self._pool: ThreadPool | None = None
+        self._unstable: deque[tuple[int, Callable[[], None]]] = deque()
+        """(batch, what is to be said when it may be relied on)."""
+        self._unstored: deque[tuple[int, Callable[[], None]]] = deque()
+        """(batch, what is to be said when it is stored)."""
         self.port = options.port
         self.line_port = 0
         """Where line clients are served; 0: nowhere. Set by a child service when it has begun to listen."""
@@ -116,6 +136,7 @@ class ServerService(MultiService):
 
     def startService(self) -> None:
         options = self.options
+        self._open()
         self._listening = listen(self.reactor, options.host, options.port, "port", self._acceptor)
         self.port = self._listening.getHost().port  # type: ignore[union-attr]
         log.info(
@@ -145,13 +166,60 @@ class ServerService(MultiService):
             yield self.when_flushed()
             if overdue.active():
                 overdue.cancel()
+        if self.writer is not None:
+            yield self.writer.stop()
         self._registration.stop()
         self.links.stop()
         yield self._acceptor.close_all()
         if self._beating.running:
             self._beating.stop()
         yield super().stopService()  # type: ignore[no-untyped-call]
+        if isinstance(self.store, DurableStore):
+            if self._pool is not None:
+                self._pool.stop()
+            self.store.disk.close()
         log.info("server {server} has ended", server=self.server_id)
+
+    def _open(self) -> None:
+        """Open the store; of a durable one, go on with what is in it. Ends the program with one sentence when it cannot
+        be used."""
+        try:
+            store = self.store = self._open_store()
+            if not isinstance(store, DurableStore):
+                return
+            self.store_id = store.store_id
+            if store.server_id:
+                if self.server_id not in (0, store.server_id):
+                    raise ConfigurationError(
+                        f"id: this is to be server {self.server_id}, but its data-dir has the data of server "
+                        f"{store.server_id}: name the directory of server {self.server_id}, or an empty one"
+                    )
+                self.server_id = store.server_id
+                self._make_core(Timing.of(HEARTBEAT_SECONDS))
+        except ConfigurationError as error:
+            raise SystemExit(f"twistedkv: {error}") from None
+        write = self._write
+        if write is None:
+            pool = self._pool = ThreadPool(1, 1, "storage")
+            pool.start()
+            self.reactor.addSystemEventTrigger("after", "shutdown", pool.stop)
+            sys.setswitchinterval(SWITCH_SECONDS)
+            disk = store.disk
+            write = lambda batch: deferToThreadPool(self.reactor, pool, disk.write, batch)  # noqa: E731
+        interval = self.options.sync_interval if self.options.durability == "interval" else 0.0
+        self.writer = Writer(self.reactor, store, write, self.end_turn_soon, self.storage_failed, interval)
+
+    def _make_core(self, timing: Timing) -> ServerCore:
+        assert self.store is not None
+        member = Member(self.server_id, self.store_id)
+        core = self.core = ServerCore(member, self.store, timing, self.reactor.seconds, self._wall)
+        core.restore(self.now())
+        return core
+
+    def claim(self, cluster: str, coordinator: bytes) -> None:
+        """The store is this server's, of this cluster. Raises ConfigurationError when it is another's."""
+        if isinstance(self.store, DurableStore):
+            self.store.disk.claim(cluster, coordinator, self.server_id)
 
     def end(self) -> None:
         """End the process, in order."""
@@ -169,8 +237,7 @@ class ServerService(MultiService):
         timing = Timing.of(heartbeat_seconds)
         if self.core is None:
             self.server_id = server_id
-            member = Member(server_id, self.store_id)
-            self.core = ServerCore(member, self._open_store(), timing, self.reactor.seconds, self._wall)
+            self._make_core(timing)
             log.info("registered as server {server}, store {store}", server=server_id, store=self.store_id.hex())
         else:
             self.core.set_timing(timing)
@@ -204,6 +271,24 @@ class ServerService(MultiService):
             del self._clients[session.mailbox.client]
 
     # Turns.
+
+    def when_stable(self, act: Callable[[], None]) -> None:
+        """Do it when all that was put into the store so far may be relied on: at once, if the store is not durable."""
+        stable = None if self.core is None else self.core.store.stable
+        if stable is None or stable.pending() <= stable.settled():
+            act()
+        else:
+            self._unstable.append((stable.pending(), act))
+            self.end_turn_soon()
+
+    def when_stored(self, act: Callable[[], None]) -> None:
+        """The same, of what must outlive this process however durable everything else is to be."""
+        stable = None if self.core is None else self.core.store.stable
+        if stable is None or stable.pending() <= stable.stored():
+            act()
+        else:
+            self._unstored.append((stable.pending(), act))
+            self.end_turn_soon()
 
     def when_flushed(self) -> Deferred[None]:
         """Fires when every update made here so far and until then is on every copy, and its client was answered."""
@@ -239,6 +324,9 @@ class ServerService(MultiService):
         except STORAGE_ERRORS as error:
             self.storage_failed(error)
             return
+        if self.writer is not None:
+            self._speak_of_stored()
+            self.writer.kick()
         for link, messages in turn.frames:
             sender = self.links.sender(link.member)
             if sender is not None:
@@ -259,6 +347,14 @@ class ServerService(MultiService):
             for session in list(self._clients.values()):
                 session.press(self._pressed)
 
+    def _speak_of_stored(self) -> None:
+        """Say what had to wait for the store."""
+        assert self.core is not None and self.core.store.stable is not None
+        stable = self.core.store.stable
+        for waiting, reached in ((self._unstable, stable.settled()), (self._unstored, stable.stored())):
+            while waiting and waiting[0][0] <= reached:
+                waiting.popleft()[1]()
+
     def _tick(self) -> None:
         with logged("the server's tick"):
             self._registration.tick()
@@ -273,4 +369,5 @@ class ServerService(MultiService):
             if beat:
                 self._registration.send(core.heartbeat())
             self.links.adjust()
+            self.links.say_heard()
             self._end_turn()

@@ -1,19 +1,35 @@
 """What the core asks of a store."""
 
-from collections.abc import Iterable, Sequence
+from __future__ import annotations
+
+from collections.abc import Sequence
 from typing import Protocol
+
+import attrs
+
+from twistedkv.core.log import Archive, Chunk
 
 
 class Store(Protocol):
     """Records by slot and key. One store serves all shards of a server; each slot belongs to one shard."""
 
-    keys: int
-    """Keys held, tombstones included."""
-    bytes_stored: int
-    """Bytes of all keys and records held."""
+    @property
+    def keys(self) -> int:
+        """Keys held, tombstones included. A durable store counts what is on its disk."""
+
+    @property
+    def bytes_stored(self) -> int:
+        """Bytes of all keys and records held; of a durable store, what they need on the disk."""
+
+    stable: Stable | None
+    """Of a store that outlives its process. None: what is put is as safe as it will ever be."""
+
+    def place(self, shard: int, slots: range) -> None:
+        """These slots are of this shard. Called before anything else is done with them; more often does no harm."""
 
     def get(self, slot: int, key: bytes) -> bytes | None:
-        """The record of a key, or None. It may be a tombstone."""
+        """The record of a key, or None. It may be a tombstone. A durable store raises DamagedRecord when what it finds
+        is not what was stored, as do all that read."""
 
     def get_many(self, slots: Sequence[int], keys: Sequence[bytes]) -> list[bytes | None]:
         """As `get`, for each key in its slot."""
@@ -33,8 +49,62 @@ class Store(Protocol):
     def items(self, slot: int) -> list[tuple[bytes, bytes]]:
         """Keys and records of a slot as they are now, in no order; writes may go on while the list is used."""
 
-    def count(self, slots: Iterable[int]) -> int:
-        """Keys held in these slots, tombstones included."""
+    def count(self, slots: range) -> int:
+        """Keys held in these slots, tombstones included. Of a whole shard it is quickly said."""
 
-    def drop(self, slots: Iterable[int]) -> None:
-        """Remove everything in these slots."""
+    def drop(self, slots: range) -> None:
+        """Remove everything in the slots of a shard, which were given to `place`."""
+
+
+@attrs.frozen
+class Kept:
+    """What a durable store has of one shard from the process before."""
+
+    state: bytes
+    chunks: list[Chunk]
+    """The log, oldest first: all that is not known to be committed, and all that `table` does not reflect."""
+    last: int
+    """Version of the newest entry that the store has; 0: it has none."""
+    commit: int
+    """Sequence up to which all was known to be committed."""
+    table_at: int
+    """Sequence that `table` is of."""
+    table: list[bytes]
+    """The dedup table, in pieces."""
+
+
+class Stable(Protocol):
+    """What a durable store does besides. All that it is told, and all that is put into the store, is in the
+    *open batch*. A batch is stored as a whole or not at all, and batches in the order in which they were open; that
+    takes its time, and goes on elsewhere (`service.writing`)."""
+
+    store_id: bytes
+    server_id: int
+    """Whose data this is; 0: nobody's yet."""
+
+    def pending(self) -> int:
+        """Number of the newest batch that anything is in."""
+
+    def stored(self) -> int:
+        """All batches up to this one are stored."""
+
+    def settled(self) -> int:
+        """All batches up to this one may be acknowledged: as `stored`, or sooner if that was asked for."""
+
+    def bytes_waiting(self) -> int:
+        """Of what is not stored yet."""
+
+    def kept(self) -> dict[int, Kept]:
+        """What was found at the opening, by shard. To be asked once."""
+
+    def archive(self, shard: int) -> Archive:
+        """A shard's log."""
+
+    def save(self, shard: int, state: bytes) -> None:
+        """Keep this of a shard, in place of what was kept before."""
+
+    def wants_table(self, shard: int) -> bool:
+        """Whether the log has grown so much that the dedup table should be kept anew."""
+
+    def keep_table(self, shard: int, sequence: int, pieces: list[bytes]) -> None:
+        """Keep the dedup table as it is after this entry. The log up to there is not needed for it any more."""

@@ -1,19 +1,25 @@
 """The default store: a dict for each slot, so that a slot is copied, moved or dropped on its own."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from twistedkv.limits import SLOTS
+from twistedkv.storage.interface import Stable
 
 
 class MemoryStore:
     """Records in memory (`storage.interface.Store`)."""
+
+    stable: Stable | None = None
 
     def __init__(self) -> None:
         self.keys = 0
         self.bytes_stored = 0
         # Invariant: a slot that was never written is None, so that an empty store costs 128 KiB and not 1 MiB.
         self._slots: list[dict[bytes, bytes] | None] = [None] * SLOTS
+
+    def place(self, shard: int, slots: range) -> None:
+        """Nothing depends on it."""
 
     def get(self, slot: int, key: bytes) -> bytes | None:
         records = self._slots[slot]
@@ -75,10 +81,10 @@ class MemoryStore:
         records = self._slots[slot]
         return [] if records is None else list(records.items())
 
-    def count(self, slots: Iterable[int]) -> int:
+    def count(self, slots: range) -> int:
         return sum(len(records) for slot in slots if (records := self._slots[slot]) is not None)
 
-    def drop(self, slots: Iterable[int]) -> None:
+    def drop(self, slots: range) -> None:
         for slot in slots:
             records = self._slots[slot]
             if records is not None:

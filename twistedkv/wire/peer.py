@@ -11,6 +11,7 @@ from twistedkv.messages.peer import (
     FillAck,
     FillChunk,
     FillEnd,
+    FillKind,
     FillSessions,
     Refusal,
     RefusedSection,
@@ -62,6 +63,7 @@ FAMILY = Family(
         Layout(
             Ack,
             ("number", U64),
+            ("heard", U64),
             (
                 "refused",
                 Many(
@@ -74,29 +76,39 @@ FAMILY = Family(
             ),
         ),
     ),
-    (BEGIN_FILL, Layout(BeginFill, ("shard", U16), ("epoch", U32), ("fill", U32), ("start", U64))),
+    (
+        BEGIN_FILL,
+        Layout(
+            BeginFill,
+            ("shard", U16),
+            ("epoch", U32),
+            ("how", Enumerated(FillKind)),
+            ("fill", U32),
+            ("start", U64),
+        ),
+    ),
     (FILL_CHUNK, Layout(FillChunk, *_FILL, ("count", U32), ("records", Rest()))),
     (FILL_SESSIONS, Layout(FillSessions, *_FILL, ("sessions", Rest()))),
     (FILL_END, Layout(FillEnd, *_FILL)),
     (FILL_ACK, Layout(FillAck, *_FILL, ("refused", Flag()))),
 )
 
-_ACK_HEAD = Struct(">QH")
+_ACK_HEAD = Struct(">QQH")
 _REPLICATE_HEAD = Struct(">QH")
 _SECTION_HEAD = Struct(">HIQQII")
 
 
-def encode_ack(number: int, refused: list[RefusedSection]) -> bytes:
+def encode_ack(number: int, heard: int, refused: list[RefusedSection]) -> bytes:
     """The body of an ACK."""
-    return FAMILY.layouts[ACK].encode(Ack(number, refused)) if refused else _ACK_HEAD.pack(number, 0)
+    return FAMILY.layouts[ACK].encode(Ack(number, heard, refused)) if refused else _ACK_HEAD.pack(number, heard, 0)
 
 
 def decode_ack(body: bytes) -> Ack:
     """The ACK whose body this is. Raises ProtocolError when bytes are missing or left over."""
     if len(body) == _ACK_HEAD.size:
-        number, refused = _ACK_HEAD.unpack(body)
+        number, heard, refused = _ACK_HEAD.unpack(body)
         if not refused:
-            return Ack(number, [])
+            return Ack(number, heard, [])
     ack: Ack = FAMILY.layouts[ACK].decode(body)
     return ack
 

@@ -1,0 +1,45 @@
+"""The store that a server's options ask for."""
+
+from __future__ import annotations
+
+import time
+
+from twisted.logger import Logger
+
+from twistedkv.errors import ConfigurationError, StorageFailed
+from twistedkv.service.config import ServerOptions
+from twistedkv.storage.durable import DurableStore
+from twistedkv.storage.interface import Store
+from twistedkv.storage.memory import MemoryStore
+
+log = Logger()
+
+
+def open_store(options: ServerOptions) -> Store:
+    """Open it. Raises ConfigurationError when it cannot be used.
+
+    What is damaged is moved aside and kept, and an empty store takes its place: this server is then filled from the
+    other copies, under a new store id, so nobody takes it for the one that had the data (I9).
+    """
+    if options.engine == "memory":
+        log.info("engine: memory. What this server holds ends with its process; the other copies go on with it")
+        return MemoryStore()
+    try:
+        from twistedkv.storage.lmdb import LmdbDisk
+    except ImportError:
+        raise ConfigurationError("engine: lmdb needs a package: pip install 'twistedkv[lmdb]'") from None
+    path = options.store_dir or options.data_dir / "store"
+    at_once = options.durability == "interval"
+    costs = f"up to {options.sync_interval:g} s of acknowledged writes" if at_once else "nothing that was acknowledged"
+    log.info("engine: lmdb, in {path}. A power cut of all copies costs {costs}", path=path, costs=costs)
+    try:
+        return DurableStore(LmdbDisk(path), at_once=at_once)
+    except StorageFailed as error:
+        aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000}")
+        log.critical(
+            "{error}. It is moved to {aside}, and this server begins with an empty store, which the other copies fill",
+            error=str(error),
+            aside=aside,
+        )
+        path.rename(aside)
+        return DurableStore(LmdbDisk(path), at_once=at_once)

@@ -1,0 +1,437 @@
+"""A store that outlives its process: batches over a disk that takes its time.
+
+What is put is in the *open batch*, and can be read at once. `take` closes that batch, when none is being written; the
+disk then writes it, as a whole or not at all, in a thread of its own; `written` says that this has been done, and the
+next one may be taken. So a disk that is slow gets larger batches, and not more of them (group commit).
+
+A read looks into the open batch, then into the one being written, then at the disk. Everything here but `Disk.write` is
+called in the reactor's thread, and a batch that is being written is not changed any more.
+
+Each record, chunk, state and table is stored with its checksum (`storage.checked`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import attrs
+
+from twistedkv.core.log import Chunk
+from twistedkv.errors import DamagedRecord
+from twistedkv.limits import LOG_KEPT_BYTES, SLOTS
+from twistedkv.storage.checked import open_record
+from twistedkv.storage.interface import Kept, Stable
+
+_NOWHERE = -1
+
+
+@attrs.define(eq=False)
+class Batch:
+    """What becomes stable together. For each shard in `dropped` its records are removed before all others are stored,
+    for each in `restarted` its log and dedup table."""
+
+    number: int
+    records: dict[int, dict[bytes, bytes | None]] = attrs.Factory(dict)
+    """By slot and key; None: the key is removed."""
+    shard_of: list[int] = attrs.Factory(list)
+    """By slot."""
+    dropped: dict[int, None] = attrs.Factory(dict)
+    restarted: dict[int, None] = attrs.Factory(dict)
+    states: dict[int, bytes] = attrs.Factory(dict)
+    """By shard."""
+    chunks: list[tuple[int, Chunk, int]] = attrs.Factory(list)
+    """(shard, chunk, commit)."""
+    tables: dict[int, tuple[int, list[bytes]]] = attrs.Factory(dict)
+    """By shard: the sequence that the dedup table is of, and its pieces."""
+    trimmed: list[tuple[int, int]] = attrs.Factory(list)
+    """(shard, first sequence) of chunks that are not needed any more. Removed before those in `chunks` are stored."""
+    bytes: int = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing in it."""
+        return not (
+            self.records or self.chunks or self.states or self.dropped or self.restarted or self.tables or self.trimmed
+        )
+
+
+@attrs.frozen
+class Found:
+    """What a disk has of one shard when it is opened: `interface.Kept` before it is put together."""
+
+    state: bytes
+    chunks: list[tuple[int, int, int]]
+    """(first sequence, last sequence, bytes) of each in the log, oldest first."""
+    table_at: int
+    table: list[bytes]
+
+
+class Disk(Protocol):
+    """Where batches go. All that is read is as of the last batch for which `refresh` was called."""
+
+    store_id: bytes
+    server_id: int
+
+    def claim(self, cluster: str, coordinator: bytes, server_id: int) -> None:
+        """Its data are those of this server of that cluster, from now on. Raises ConfigurationError when they are
+        another's. Blocks for a moment."""
+
+    def find(self) -> dict[int, Found]:
+        """What there is, by shard. Raises StorageFailed when it is damaged."""
+
+    def get(self, shard: int, slot: int, key: bytes) -> bytes | None:
+        """The stored form of a record."""
+
+    def items(self, shard: int, slot: int) -> list[tuple[bytes, bytes]]:
+        """Keys of a slot, and the stored forms of their records."""
+
+    def count(self, shard: int) -> int:
+        """Keys of a shard."""
+
+    def chunk(self, shard: int, first: int) -> tuple[Chunk, int]:
+        """A chunk and the commit that was stored with it. Raises StorageFailed when it is damaged."""
+
+    def write(self, batch: Batch) -> None:
+        """Store a batch, and return when it is stable. Raises DiskFull when there is no room (nothing was stored, and
+        it may be tried again), StorageFailed when anything else is wrong. The only method that blocks; called from
+        another thread, never twice at the same time."""
+
+    def refresh(self) -> None:
+        """What was written last can be read from now on."""
+
+    def make_room(self) -> bool:
+        """After DiskFull: whether more may be used from now on, so that it should be tried again at once."""
+
+    def bytes_used(self) -> int:
+        """Bytes of the disk that are in use."""
+
+    def room(self) -> tuple[int, int]:
+        """(bytes used, bytes that may be used) of what limits this store most."""
+
+    def close(self) -> None:
+        """Use it no more."""
+
+
+class _ShardLog:
+    """What the disk has of one shard's log (`core.log.Archive`), and will have."""
+
+    def __init__(self, store: DurableStore, shard: int) -> None:
+        self._store = store
+        self._shard = shard
+        self.chunks: deque[tuple[int, int, int]] = deque()
+        """(first, last, bytes), oldest first; those of the open and the written batch are among them."""
+        self.bytes = 0
+        self.table_at = 0
+        self.since_table = 0
+        """Bytes of entries since the dedup table was kept."""
+        self._commit = 0
+
+    def append(self, chunk: Chunk, commit: int) -> None:
+        """See Archive."""
+        batch = self._store.open_batch
+        size = len(chunk.entries)
+        while self.chunks and self.chunks[-1][0] >= chunk.first:  # after a resend: all that they hold is in this one
+            self._remove(self.chunks.pop())
+        batch.chunks.append((self._shard, chunk, commit))
+        batch.bytes += size
+        self.chunks.append((chunk.first, chunk.last, size))
+        self.bytes += size
+        self.since_table += size
+        self._commit = commit
+        self._trim()
+
+    def _trim(self) -> None:
+        chunks = self.chunks
+        needed = min(self._commit, self.table_at)
+        while self.bytes > LOG_KEPT_BYTES and len(chunks) > 1 and chunks[0][1] <= needed:
+            self._remove(chunks.popleft())
+
+    def _remove(self, chunk: tuple[int, int, int]) -> None:
+        first, _, size = chunk
+        self.bytes -= size
+        batch = self._store.open_batch
+        batch.chunks = [each for each in batch.chunks if each[0] != self._shard or each[1].first != first]
+        batch.trimmed.append((self._shard, first))
+
+    def restart(self) -> None:
+        """See Archive."""
+        self.chunks.clear()
+        self.bytes = self.table_at = self.since_table = self._commit = 0
+        self._store.restarted(self._shard)
+
+    def after(self, sequence: int, bytes_max: int) -> list[Chunk] | None:
+        """See Archive."""
+        found: list[Chunk] = []
+        size = 0
+        if not self.chunks or self.chunks[0][0] > sequence + 1:
+            return None
+        for first, last, length in self._from(sequence + 1):
+            if found and size + length > bytes_max:
+                break
+            if last > sequence:
+                found.append(self._read(first))
+                size += length
+        return found
+
+    def holding(self, sequence: int) -> Chunk | None:
+        """See Archive."""
+        for first, last, _ in self._from(sequence):
+            if first <= sequence <= last:
+                return self._read(first)
+            if first > sequence:
+                break
+        return None
+
+    def _from(self, sequence: int) -> Iterator[tuple[int, int, int]]:
+        """The chunks from that on which this entry may be in: what is asked for is near the end, as a rule."""
+        skip = 0
+        for _, last, _ in self.chunks:
+            if last >= sequence:
+                break
+            skip += 1
+        return (self.chunks[place] for place in range(skip, len(self.chunks)))
+
+    def _read(self, first: int) -> Chunk:
+        return self._store.read_chunk(self._shard, first)
+
+
+class DurableStore:
+    """`storage.interface.Store` and `Stable` over a disk. With `at_once`, batches count as stored before they are: what
+    the last of them hold is lost when the process ends."""
+
+    def __init__(self, disk: Disk, *, at_once: bool = False) -> None:
+        self.disk = disk
+        self.store_id = disk.store_id
+        self.server_id = disk.server_id
+        self.stable: Stable | None = self
+        self._at_once = at_once
+        self._shard_of = [_NOWHERE] * SLOTS
+        self._slots: dict[int, range] = {}
+        self._logs: dict[int, _ShardLog] = {}
+        self.open_batch = Batch(1, shard_of=self._shard_of)
+        self._writing: Batch | None = None
+        self._stored = 0
+        self._kept = self._find()
+
+    # Batches.
+
+    def pending(self) -> int:
+        """See Stable."""
+        if not self.open_batch.empty:
+            return self.open_batch.number
+        return self._stored if self._writing is None else self._writing.number
+
+    def stored(self) -> int:
+        """See Stable."""
+        return self._stored
+
+    def settled(self) -> int:
+        """See Stable."""
+        return self.pending() if self._at_once else self._stored
+
+    def bytes_waiting(self) -> int:
+        """See Stable."""
+        return self.open_batch.bytes + (0 if self._writing is None else self._writing.bytes)
+
+    def take(self) -> Batch | None:
+        """The open batch, to be written; None when there is nothing in it, or one is being written already.
+
+        To be called where the records and the log agree: at the end of a turn.
+        """
+        if self._writing is not None or self.open_batch.empty:
+            return None
+        batch = self._writing = self.open_batch
+        self.open_batch = Batch(batch.number + 1, shard_of=self._shard_of)
+        return batch
+
+    def written(self) -> None:
+        """The batch that was taken is stable."""
+        assert self._writing is not None
+        self.disk.refresh()
+        self._stored = self._writing.number
+        self._writing = None
+
+    # What was there.
+
+    def kept(self) -> dict[int, Kept]:
+        """See Stable."""
+        kept, self._kept = self._kept, {}
+        return kept
+
+    def _find(self) -> dict[int, Kept]:
+        found = {}
+        for shard, each in self.disk.find().items():
+            log = self._logs[shard] = _ShardLog(self, shard)
+            log.chunks.extend(each.chunks)
+            log.bytes = sum(size for _, _, size in each.chunks)
+            log.table_at = each.table_at
+            last = commit = 0
+            if each.chunks:
+                newest, commit = self.disk.chunk(shard, each.chunks[-1][0])
+                last = newest.version
+            chunks = [
+                self.disk.chunk(shard, first)[0]
+                for first, until, _ in each.chunks
+                if until > min(commit, each.table_at)
+            ]
+            log.since_table = sum(len(chunk.entries) for chunk in chunks if chunk.last > each.table_at)
+            found[shard] = Kept(each.state, chunks, last, commit, each.table_at, each.table)
+        return found
+
+    def archive(self, shard: int) -> _ShardLog:
+        """See Stable."""
+        log = self._logs.get(shard)
+        if log is None:
+            log = self._logs[shard] = _ShardLog(self, shard)
+        return log
+
+    def save(self, shard: int, state: bytes) -> None:
+        """See Stable."""
+        self.open_batch.states[shard] = state
+
+    def wants_table(self, shard: int) -> bool:
+        """See Stable."""
+        return self.archive(shard).since_table > LOG_KEPT_BYTES // 2
+
+    def keep_table(self, shard: int, sequence: int, pieces: list[bytes]) -> None:
+        """See Stable."""
+        log = self.archive(shard)
+        log.table_at, log.since_table = sequence, 0
+        self.open_batch.tables[shard] = (sequence, pieces)
+        self.open_batch.bytes += sum(map(len, pieces))
+
+    def restarted(self, shard: int) -> None:
+        """A shard's log begins anew."""
+        batch = self.open_batch
+        batch.chunks = [each for each in batch.chunks if each[0] != shard]
+        batch.trimmed = [each for each in batch.trimmed if each[0] != shard]
+        batch.tables.pop(shard, None)
+        batch.restarted[shard] = None
+
+    def read_chunk(self, shard: int, first: int) -> Chunk:
+        """A chunk that is in the log."""
+        for batch in (self.open_batch, self._writing):
+            if batch is not None:
+                for its_shard, chunk, _ in reversed(batch.chunks):
+                    if its_shard == shard and chunk.first == first:
+                        return chunk
+        return self.disk.chunk(shard, first)[0]
+
+    # Records.
+
+    @property
+    def keys(self) -> int:
+        """See Store. Of what is stored already."""
+        return sum(map(self.disk.count, self._slots))
+
+    @property
+    def bytes_stored(self) -> int:
+        """See Store. Of the disk, with all that it needs besides."""
+        return self.disk.bytes_used()
+
+    def place(self, shard: int, slots: range) -> None:
+        """See Store."""
+        if self._slots.get(shard) != slots:
+            self._slots[shard] = slots
+            self._shard_of[slots.start : slots.stop] = [shard] * len(slots)
+
+    def get(self, slot: int, key: bytes) -> bytes | None:
+        """See Store."""
+        records = self.open_batch.records.get(slot)
+        if records is not None and key in records:
+            return records[key]
+        shard = self._shard_of[slot]
+        if shard in self.open_batch.dropped:
+            return None
+        writing = self._writing
+        if writing is not None:
+            records = writing.records.get(slot)
+            if records is not None and key in records:
+                return records[key]
+            if shard in writing.dropped:
+                return None
+        stored = self.disk.get(shard, slot, key)
+        return None if stored is None else open_record(slot, key, stored)
+
+    def get_many(self, slots: Sequence[int], keys: Sequence[bytes]) -> list[bytes | None]:
+        """See Store."""
+        return list(map(self.get, slots, keys))
+
+    def put(self, slot: int, key: bytes, record: bytes) -> None:
+        """See Store."""
+        batch = self.open_batch
+        records = batch.records.get(slot)
+        if records is None:
+            records = batch.records[slot] = {}
+        records[key] = record
+        batch.bytes += len(key) + len(record)
+
+    def put_many(self, slots: Sequence[int], keys: Sequence[bytes], records: Sequence[bytes]) -> None:
+        """See Store."""
+        for slot, key, record in zip(slots, keys, records, strict=True):
+            self.put(slot, key, record)
+
+    def put_newer(self, slot: int, key: bytes, record: bytes) -> bool:
+        """See Store. What is damaged is no evidence, and makes way."""
+        try:
+            old = self.get(slot, key)
+        except DamagedRecord:
+            old = None
+        if old is not None and old[:8] >= record[:8]:
+            return False
+        self.put(slot, key, record)
+        return True
+
+    def purge(self, slot: int, key: bytes, version: int) -> None:
+        """See Store."""
+        record = self.get(slot, key)
+        if record is not None and int.from_bytes(record[:8], "big") == version:
+            self.open_batch.records.setdefault(slot, {})[key] = None
+
+    def items(self, slot: int) -> list[tuple[bytes, bytes]]:
+        """See Store."""
+        return list(self._items(slot, checked=True).items())  # type: ignore[arg-type]
+
+    def _items(self, slot: int, *, checked: bool) -> dict[bytes, bytes | None]:
+        shard = self._shard_of[slot]
+        found: dict[bytes, bytes | None] = {}
+        newer = [batch for batch in (self._writing, self.open_batch) if batch is not None]
+        while len(newer) > 1 and shard in newer[-1].dropped:
+            newer.pop(0)
+        if not any(shard in batch.dropped for batch in newer):
+            for key, stored in self.disk.items(shard, slot):
+                found[key] = open_record(slot, key, stored) if checked else stored
+        for batch in newer:
+            found.update(batch.records.get(slot, ()))
+        return {key: record for key, record in found.items() if record is not None}
+
+    def count(self, slots: range) -> int:
+        """See Store."""
+        shard = self._shard_of[slots.start]
+        if shard == _NOWHERE or self._slots[shard] != slots:
+            return sum(len(self._items(slot, checked=False)) for slot in slots)
+        batches = [batch for batch in (self._writing, self.open_batch) if batch is not None]
+        kept = not any(shard in batch.dropped for batch in batches)
+        total = self.disk.count(shard) if kept else 0
+        latest: dict[tuple[int, bytes], bool] = {}
+        for batch in batches:
+            if shard in batch.dropped:
+                latest.clear()
+            for slot, records in batch.records.items():
+                if slot in slots:
+                    latest.update(((slot, key), record is not None) for key, record in records.items())
+        for (slot, key), there in latest.items():
+            total += there - (kept and self.disk.get(shard, slot, key) is not None)
+        return total
+
+    def drop(self, slots: range) -> None:
+        """See Store."""
+        shard = self._shard_of[slots.start]
+        if shard == _NOWHERE:
+            return
+        batch = self.open_batch
+        for slot in [slot for slot in batch.records if slot in slots]:
+            del batch.records[slot]
+        batch.dropped[shard] = None
