@@ -12,6 +12,7 @@ from twistedkv.clustermap import STORE_ID_BYTES, Configuration, Member
 from twistedkv.core.commands import serving, status
 from twistedkv.core.server import ServerCore
 from twistedkv.core.steps import Change
+from twistedkv.errors import DiskFull, StorageFailed
 from twistedkv.failpoints import Failpoints
 from twistedkv.line.port import LinePort
 from twistedkv.mapstore.memory import MemoryDisk
@@ -21,10 +22,12 @@ from twistedkv.service.coordinator import CoordinatorService
 from twistedkv.service.server import ServerService
 from twistedkv.simulation.disk import SimulatedMapStore, SimulatedStore
 from twistedkv.simulation.network import Network, Weather
+from twistedkv.simulation.platter import Platter, SimulatedDisk, SimulatedDurableStore
 from twistedkv.simulation.process import Process
 from twistedkv.simulation.reactor import HostClock
 from twistedkv.simulation.spawning import SimulatedProcesses
 from twistedkv.simulation.timeline import Timeline
+from twistedkv.storage.interface import Store
 
 COORDINATOR_HOST = "10.0.0.100"
 COORDINATOR_PORT = 7400
@@ -49,6 +52,8 @@ class Shape:
     """Rates of the clocks differ from 1 by up to so much."""
     spawns: bool = False
     """The coordinator starts the servers, which outlive it."""
+    durable: bool = False
+    """What servers hold is on their disks."""
     moved: bool = False
     """Line clients are sent to the server that has their keys."""
     standbys: int = 0
@@ -120,6 +125,12 @@ class Cluster:
         """Called before and after each change of the coordinator's store; may raise, or kill the coordinator."""
         self.storage_faults: Callable[[int], bool] = lambda server_id: False
         """Asked whether what this server is about to store fails."""
+        self.platters: dict[int, Platter] = {}
+        """The disks of servers, if they are durable."""
+        self.disk_seconds: Callable[[int], float] = lambda server_id: 0.001
+        """How long the disk of a server takes for a batch."""
+        self.disk_full: Callable[[int], bool] = lambda server_id: False
+        """Asked whether the disk of a server has no room for a batch."""
         self.spawn_faults: Callable[[], None] = lambda: None
         """Called before the coordinator starts a server; may raise OSError."""
         self.stored: Callable[[Change, dict[int, Configuration]], None] = lambda change, before: None
@@ -209,13 +220,21 @@ class Cluster:
         )
 
         wall = self.wall_of(host)
+        disk: SimulatedDisk | None = None
 
         def make(process: Process) -> ServerService:
+            nonlocal disk
+            if self.shape.durable:
+                disk = self._disk_of(server_id, process)
+                store: Store = SimulatedDurableStore(disk, process)
+            else:
+                store = SimulatedStore(process, lambda: self.storage_faults(server_id))
             server = ServerService(
                 process.reactor,
                 options,
                 process.end,
-                open_store=lambda: SimulatedStore(process, lambda: self.storage_faults(server_id)),
+                open_store=lambda: store,
+                write=None if disk is None else disk.perform,
                 abort=process.die_here,
                 store_id=self.identity_of(server_id),
                 random=self.timeline.stream(f"server {server_id}, pid {process.pid}"),
@@ -229,10 +248,28 @@ class Cluster:
             return server
 
         def has_exited(process: Process, how: str) -> None:
+            if disk is not None:
+                disk.process_ended()
             self.server_exited(server_id, process)
             exited(process, how)
 
         return self._process(f"server {server_id}", host, make, has_exited, start_seconds)
+
+    def _disk_of(self, server_id: int, process: Process) -> SimulatedDisk:
+        platter = self.platters.get(server_id)
+        if platter is None:
+            platter = self.platters[server_id] = Platter(self.identity_of(server_id))
+
+        def fault() -> None:
+            if self.storage_faults(server_id):
+                self.timeline.tell(f"{process.name}: its disk fails")
+                raise StorageFailed("input/output error")
+            if self.disk_full(server_id):
+                self.timeline.tell(f"{process.name}: its disk is full")
+                raise DiskFull("no space left")
+
+        chance = self.timeline.stream(f"disk of server {server_id}, pid {process.pid}")
+        return SimulatedDisk(platter, process, lambda: self.disk_seconds(server_id), fault, chance)
 
     def wall_of(self, host: str) -> Callable[[], int]:
         """The wall clock of a host, in milliseconds since 1970: off by up to a second, and as fast as its other one."""

@@ -77,6 +77,7 @@ class _Errors:
         "was not admitted",
         "the map store cannot be",
         "its store has failed",
+        "waits until there is room",
         "could not be started",
         "has failed to start",
     )
@@ -112,6 +113,7 @@ def draw_shape(timeline: Timeline) -> Shape:
         spawns=chance.random() < 0.3,
         standbys=chance.choice((0, 0, 1)),
         line_clients=chance.choice((1, 1, 2)),
+        durable=chance.random() < 0.4,
     )
 
 

@@ -7,7 +7,7 @@ next one may be taken. So a disk that is slow gets larger batches, and not more 
 A read looks into the open batch, then into the one being written, then at the disk. Everything here but `Disk.write` is
 called in the reactor's thread, and a batch that is being written is not changed any more.
 
-Each record, chunk, state and table is stored with its checksum (`storage.checked`).
+A disk keeps each record, chunk, state and table with its checksum, and looks at it when it is read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import attrs
 from twistedkv.core.log import Chunk
 from twistedkv.errors import DamagedRecord
 from twistedkv.limits import LOG_KEPT_BYTES, SLOTS
-from twistedkv.storage.checked import open_record
 from twistedkv.storage.interface import Kept, Stable
 
 _NOWHERE = -1
@@ -82,10 +81,10 @@ class Disk(Protocol):
         """What there is, by shard. Raises StorageFailed when it is damaged."""
 
     def get(self, shard: int, slot: int, key: bytes) -> bytes | None:
-        """The stored form of a record."""
+        """A record. Raises DamagedRecord when that is not what was stored."""
 
     def items(self, shard: int, slot: int) -> list[tuple[bytes, bytes]]:
-        """Keys of a slot, and the stored forms of their records."""
+        """Keys and records of a slot. Raises DamagedRecord."""
 
     def count(self, shard: int) -> int:
         """Keys of a shard."""
@@ -352,8 +351,7 @@ class DurableStore:
                 return records[key]
             if shard in writing.dropped:
                 return None
-        stored = self.disk.get(shard, slot, key)
-        return None if stored is None else open_record(slot, key, stored)
+        return self.disk.get(shard, slot, key)
 
     def get_many(self, slots: Sequence[int], keys: Sequence[bytes]) -> list[bytes | None]:
         """See Store."""
@@ -392,26 +390,22 @@ class DurableStore:
 
     def items(self, slot: int) -> list[tuple[bytes, bytes]]:
         """See Store."""
-        return list(self._items(slot, checked=True).items())  # type: ignore[arg-type]
-
-    def _items(self, slot: int, *, checked: bool) -> dict[bytes, bytes | None]:
         shard = self._shard_of[slot]
         found: dict[bytes, bytes | None] = {}
         newer = [batch for batch in (self._writing, self.open_batch) if batch is not None]
         while len(newer) > 1 and shard in newer[-1].dropped:
             newer.pop(0)
         if not any(shard in batch.dropped for batch in newer):
-            for key, stored in self.disk.items(shard, slot):
-                found[key] = open_record(slot, key, stored) if checked else stored
+            found.update(self.disk.items(shard, slot))
         for batch in newer:
             found.update(batch.records.get(slot, ()))
-        return {key: record for key, record in found.items() if record is not None}
+        return [(key, record) for key, record in found.items() if record is not None]
 
     def count(self, slots: range) -> int:
         """See Store."""
         shard = self._shard_of[slots.start]
         if shard == _NOWHERE or self._slots[shard] != slots:
-            return sum(len(self._items(slot, checked=False)) for slot in slots)
+            return sum(len(self.items(slot)) for slot in slots)
         batches = [batch for batch in (self._writing, self.open_batch) if batch is not None]
         kept = not any(shard in batch.dropped for batch in batches)
         total = self.disk.count(shard) if kept else 0

@@ -29,7 +29,7 @@ from twistedkv.clustermap import STORE_ID_BYTES
 from twistedkv.core.log import Chunk
 from twistedkv.errors import ConfigurationError, DiskFull, StorageFailed
 from twistedkv.limits import SHARDS_MAX
-from twistedkv.storage.checked import CHECKSUM_BYTES, open_item, seal_item
+from twistedkv.storage.checked import CHECKSUM_BYTES, open_item, open_record, seal_item
 from twistedkv.storage.durable import Batch, Found
 
 FORMAT = b"1"
@@ -174,13 +174,16 @@ class LmdbDisk:
         table = self._visible.get(shard)
         if table is None:
             return None
-        found: bytes | None = self._txn.get(_SLOT.pack(slot) + key, db=table)
-        return found
+        stored = self._txn.get(_SLOT.pack(slot) + key, db=table)
+        return None if stored is None else open_record(slot, key, stored)
 
     def items(self, shard: int, slot: int) -> list[tuple[bytes, bytes]]:
         """See Disk."""
         table = self._visible.get(shard)
-        return [] if table is None else [(key[2:], stored) for key, stored in self._rows(table, _SLOT.pack(slot))]
+        if table is None:
+            return []
+        rows = self._rows(table, _SLOT.pack(slot))
+        return [(key[2:], open_record(slot, key[2:], stored)) for key, stored in rows]
 
     def count(self, shard: int) -> int:
         """See Disk."""

@@ -30,6 +30,10 @@ class Scene:
         """The time of faults is over."""
         self.unstorable: dict[int, None] = {}
         """Servers whose stores are about to fail."""
+        self.full: dict[int, None] = {}
+        """Servers whose disks are full."""
+        self.slow_disks: dict[int, float] = {}
+        """Servers whose disks take so many seconds for a batch."""
         self._unwell_until = dict.fromkeys(self.servers, 0.0)
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
@@ -44,7 +48,9 @@ class Scene:
         return self._unwell_until[server_id] < self.timeline.now
 
     def expendable(self, server_id: int) -> bool:
-        """Whether every shard would still have a member that is well."""
+        """Whether every shard would still have a member that is well, or nothing is lost with a process."""
+        if self.cluster.shape.durable:
+            return True
         for configuration in self.cluster.configurations:
             if all(member.server_id != server_id for member in configuration.everyone):
                 continue

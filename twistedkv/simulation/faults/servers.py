@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from twistedkv.simulation.faults.scene import Scene
 from twistedkv.simulation.process import Process
@@ -18,6 +19,8 @@ class ServerFaults:
         self._timeline = scene.timeline
         self._cluster.server_exited = self._exited
         self._cluster.storage_faults = self._storage_fault
+        self._cluster.disk_full = scene.full.__contains__
+        self._cluster.disk_seconds = lambda server_id: scene.slow_disks.get(server_id, 0.001)
 
     def kill_server(self, chance: random.Random, seconds: float) -> bool:
         process = self._scene.victim(chance, seconds)
@@ -70,6 +73,41 @@ class ServerFaults:
         self._scene.unstorable[server_id] = None
         return True
 
+    def fill_disk(self, chance: random.Random, seconds: float) -> bool:
+        """Nothing can be stored there for a while."""
+        return self._disk_fault(chance, seconds, self._scene.full, None, "its disk is full")
+
+    def slow_disk(self, chance: random.Random, seconds: float) -> bool:
+        """Its disk takes long for each batch, for a while."""
+        takes = chance.choice((0.02, 0.3, 2.0))
+        return self._disk_fault(chance, seconds, self._scene.slow_disks, takes, f"its disk takes {takes:g} s a batch")
+
+    def _disk_fault(
+        self, chance: random.Random, seconds: float, servers: dict[int, Any], value: Any, what: str
+    ) -> bool:
+        process = self._scene.victim(chance, seconds) if self._cluster.shape.durable else None
+        if process is None:
+            return False
+        server_id = int(process.name.split()[1])
+        self._timeline.tell(f"{process.name}: {what}")
+        servers[server_id] = value
+        self._scene.later(seconds, lambda: servers.pop(server_id, None))
+        return True
+
+    def power_cut(self, chance: random.Random, seconds: float) -> bool:
+        """All servers lose their power at once, and come back in any order, within so long or much more."""
+        cluster = self._cluster
+        if not cluster.shape.durable or cluster.shape.spawns:
+            return False
+        self._timeline.tell("power cut")
+        for server_id in self._scene.servers:
+            process = cluster.processes.get(f"server {server_id}")
+            if process is not None and process.alive:
+                cluster.network.down[process.reactor.host] = None
+                self._scene.unwell(server_id, seconds)
+                process.kill("lost its power", silent=True)
+        return True
+
     def _storage_fault(self, server_id: int) -> bool:
         scene = self._scene
         return not scene.over and server_id in scene.unstorable and scene.expendable(server_id)
@@ -91,6 +129,8 @@ class ServerFaults:
     def end(self) -> None:
         """No more faults: whoever is away is started, whoever is ending is started again afterwards."""
         self._scene.unstorable.clear()
+        self._scene.full.clear()
+        self._scene.slow_disks.clear()
         for server_id in self._scene.servers:
             if not self._cluster.shape.spawned(server_id):
                 self._timeline.at(self._timeline.now, self._keep, server_id)

@@ -15,6 +15,8 @@ from twistedkv.messages.peer import RefusedSection, Section
 from twistedkv.simulation.around import followed, replaced
 from twistedkv.simulation.invariants.stored import RECOVERED_BEATS, STALL_BEATS
 from twistedkv.simulation.invariants.watch import Watch
+from twistedkv.storage.durable import DurableStore
+from twistedkv.storage.interface import Store
 from twistedkv.storage.memory import MemoryStore
 
 
@@ -43,6 +45,7 @@ class CopyChecks:
                 followed(Replica, "tick", self._ticked),
                 replaced(Replica, "purge", self._around_purge),
                 replaced(MemoryStore, "put_newer", self._around_put_newer),
+                replaced(DurableStore, "put_newer", self._around_put_newer),
                 followed(Leading, "_tell_updated", self._told_updated),
                 followed(Leading, "_give_up", self._gave_up),
             ):
@@ -59,7 +62,8 @@ class CopyChecks:
         self._kept_promise(replica)
         if replica.configuration is configuration and replica.me not in configuration.everyone:
             store: Any = replica.store
-            empty = not store.held(configuration.slots)
+            keeps = replica.whole and replica.me.server_id in configuration.preferred
+            empty = keeps or not store.held(configuration.slots)
             if watch.broken("I9", replica.role is ReplicaRole.NONE and empty):
                 watch.wrong(
                     "I9", f"{Watch.name(replica)}, store {replica.me.store_id.hex()}, is not named and holds on"
@@ -116,7 +120,7 @@ class CopyChecks:
         return purge
 
     def _around_put_newer(self, original: Any) -> Any:
-        def put_newer(store: MemoryStore, slot: int, key: bytes, record: bytes) -> bool:
+        def put_newer(store: Store, slot: int, key: bytes, record: bytes) -> bool:
             before = store.get(slot, key) or b""
             stored: bool = original(store, slot, key, record)
             after = (store.get(slot, key) or b"")[:8]

@@ -1,0 +1,181 @@
+"""A simulated disk under a durable store: what is on it outlives the process, and nothing else does.
+
+A batch takes its time. If the process ends before it is stored, it is there or it is not, as a whole: that is what
+LMDB promises, and `tests/storage` and the power cuts on real file systems look at.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
+
+from twistedkv.core.log import Chunk
+from twistedkv.errors import DiskFull, StorageFailed
+from twistedkv.simulation.process import Process
+from twistedkv.simulation.timeline import Killed
+from twistedkv.storage.durable import Batch, DurableStore, Found
+
+
+class Platter:
+    """What a disk holds."""
+
+    def __init__(self, store_id: bytes) -> None:
+        self.store_id = store_id
+        self.server_id = 0
+        self.records: dict[int, dict[int, dict[bytes, bytes]]] = {}
+        """By shard, slot and key."""
+        self.states: dict[int, bytes] = {}
+        self.chunks: dict[int, dict[int, tuple[Chunk, int]]] = {}
+        """By shard and first sequence."""
+        self.tables: dict[int, tuple[int, list[bytes]]] = {}
+
+    def store(self, batch: Batch) -> None:
+        """Everything in the batch."""
+        for shard in batch.restarted:
+            self.chunks.pop(shard, None)
+            self.tables.pop(shard, None)
+        for shard, first in batch.trimmed:
+            self.chunks.get(shard, {}).pop(first, None)
+        for shard, chunk, commit in batch.chunks:
+            self.chunks.setdefault(shard, {})[chunk.first] = (chunk, commit)
+        self.tables.update(batch.tables)
+        self.states.update(batch.states)
+        for shard in batch.dropped:
+            self.records.pop(shard, None)
+        for slot, records in batch.records.items():
+            held = self.records.setdefault(batch.shard_of[slot], {}).setdefault(slot, {})
+            for key, record in records.items():
+                if record is None:
+                    held.pop(key, None)
+                else:
+                    held[key] = record
+
+
+class SimulatedDisk:
+    """`storage.durable.Disk` of one process. `seconds()` is how long the next batch takes; `fault()` may raise."""
+
+    def __init__(
+        self,
+        platter: Platter,
+        process: Process,
+        seconds: Callable[[], float],
+        fault: Callable[[], None],
+        chance: random.Random,
+    ) -> None:
+        self._platter = platter
+        self._process = process
+        self._seconds = seconds
+        self._fault = fault
+        self._chance = chance
+        self._under_way: Batch | None = None
+        self.store_id = platter.store_id
+        self.server_id = platter.server_id
+
+    def claim(self, cluster: str, coordinator: bytes, server_id: int) -> None:
+        """See Disk."""
+        self._platter.server_id = self.server_id = server_id
+
+    def find(self) -> dict[int, Found]:
+        """See Disk."""
+        platter = self._platter
+        return {
+            shard: Found(
+                state,
+                [
+                    (first, chunk.last, len(chunk.entries))
+                    for first, (chunk, _) in sorted(platter.chunks.get(shard, {}).items())
+                ],
+                *platter.tables.get(shard, (0, [])),
+            )
+            for shard, state in sorted(platter.states.items())
+        }
+
+    def get(self, shard: int, slot: int, key: bytes) -> bytes | None:
+        """See Disk."""
+        return self._platter.records.get(shard, {}).get(slot, {}).get(key)
+
+    def items(self, shard: int, slot: int) -> list[tuple[bytes, bytes]]:
+        """See Disk."""
+        return sorted(self._platter.records.get(shard, {}).get(slot, {}).items())
+
+    def count(self, shard: int) -> int:
+        """See Disk."""
+        return sum(map(len, self._platter.records.get(shard, {}).values()))
+
+    def chunk(self, shard: int, first: int) -> tuple[Chunk, int]:
+        """See Disk."""
+        return self._platter.chunks[shard][first]
+
+    def perform(self, batch: Batch) -> Deferred[None]:
+        """Have a batch written; see `service.writing.Writer`."""
+        try:
+            self._fault()
+        except (StorageFailed, DiskFull) as error:
+            return fail(Failure(error))
+        self._under_way = batch
+        done: Deferred[None] = Deferred()
+        self._process.reactor.callLater(self._seconds(), self._written, batch, done)
+        return done
+
+    def _written(self, batch: Batch, done: Deferred[None]) -> None:
+        self._under_way = None
+        self._platter.store(batch)
+        done.callback(None)
+
+    def process_ended(self) -> None:
+        """What was being written is on the disk, or it is not."""
+        batch, self._under_way = self._under_way, None
+        if batch is not None and self._chance.random() < 0.5:
+            self._platter.store(batch)
+
+    def write(self, batch: Batch) -> None:
+        """See Disk. Never called: `perform` takes its place."""
+        raise NotImplementedError
+
+    def refresh(self) -> None:
+        """See Disk. What is on the platter can be read."""
+
+    def make_room(self) -> bool:
+        """See Disk."""
+        return False
+
+    def bytes_used(self) -> int:
+        """See Disk."""
+        return 0
+
+    def room(self) -> tuple[int, int]:
+        """See Disk."""
+        return 0, 1
+
+    def close(self) -> None:
+        """See Disk."""
+
+
+class SimulatedDurableStore(DurableStore):
+    """Of one server process."""
+
+    def __init__(self, disk: SimulatedDisk, process: Process) -> None:
+        super().__init__(disk)
+        self._process = process
+
+    def held(self, slots: range) -> dict[bytes, bytes]:
+        """All records in these slots, by key."""
+        return {key: record for slot in self._used() if slot in slots for key, record in self.items(slot)}
+
+    def _used(self) -> list[int]:
+        disk = self.disk
+        assert isinstance(disk, SimulatedDisk)
+        used = {slot: None for slots in disk._platter.records.values() for slot in slots}
+        for batch in (self._writing, self.open_batch):
+            if batch is not None:
+                used.update(dict.fromkeys(batch.records))
+        return sorted(used)
+
+    def put(self, slot: int, key: bytes, record: bytes) -> None:
+        """See Store."""
+        if not self._process.alive:
+            raise Killed
+        super().put(slot, key, record)
