@@ -19,7 +19,7 @@ from twistedkv.errors import Status
 from twistedkv.messages.client import ExecuteMode
 from twistedkv.messages.coordinator import ReplicaRole
 from twistedkv.messages.hello import Role
-from twistedkv.messages.peer import FillKind, Refusal
+from twistedkv.messages.peer import FillKind, Refusal, SlotView
 from twistedkv.records import EXPIRES, EXPIRY_BYTES, RECORD_HEAD, TOMBSTONE
 from twistedkv.slots import slot_of
 from twistedkv.wire.fields import Field, Layout, Many
@@ -137,7 +137,7 @@ def test_every_structure_and_nothing_else_is_documented() -> None:
     assert {name for chapter, name in SECTIONS if chapter == "Structures" and name} == set(STRUCTURES)
 
 
-@pytest.mark.parametrize("kind", [Role, ServerState, ReplicaRole, Refusal, FillKind, ExecuteMode])
+@pytest.mark.parametrize("kind", [Role, ServerState, ReplicaRole, Refusal, FillKind, SlotView, ExecuteMode])
 def test_the_table_of_an_enumeration_has_its_members(kind: type[IntEnum]) -> None:
     [rows] = tables(SECTIONS["Enumerations", kind.__name__])
     assert [(int(number), name) for number, name, _ in rows] == [(int(member), member.name) for member in kind]

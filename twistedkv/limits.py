@@ -68,6 +68,8 @@ GRACE_BEATS = 4
 MISSED_BEATS = 5
 PEER_SILENCE_BEATS = 4
 """A member that acknowledges nothing for so long is reported to the coordinator by its primary."""
+STORING_BEATS = 20
+"""A member that hears everything and stores nothing for so long: the same. Disks pause now and then."""
 SWITCH_BEATS = 3
 """A primary that has stepped down waits so long for its successor before it sends its clients away."""
 CLOCK_RATE_ERROR_MAX = 0.14

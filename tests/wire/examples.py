@@ -40,6 +40,7 @@ from twistedkv.messages.coordinator import (
     FillReport,
     Heartbeat,
     Leaving,
+    Noticed,
     Relinquished,
     Remove,
     ReplicaRole,
@@ -71,6 +72,9 @@ from twistedkv.messages.peer import (
     RefusedSection,
     Replicate,
     Section,
+    SlotQuery,
+    SlotState,
+    SlotView,
 )
 from twistedkv.records import make_record
 from twistedkv.wire import client, coordinator, peer
@@ -379,6 +383,18 @@ EXAMPLES = [
         "54 01 87 00 00000000 0000000b  0003 00000001 00000003 00",
     ),
     Example(
+        "peer",
+        "SLOT_QUERY",
+        SlotQuery(shard=3, epoch=7, slot=5061, view=SlotView.RECORD, key=b"bar"),
+        "54 01 88 00 00000000 0000000e  0003 00000007 13c5 03 0003 626172",
+    ),
+    Example(
+        "peer",
+        "SLOT_STATE",
+        SlotState(shard=3, epoch=7, slot=5061, view=SlotView.RECORD, body=bytes.fromhex("00001c0000000028 00 76")),
+        "54 01 89 00 00000000 00000013  0003 00000007 13c5 03 00001c0000000028 00 76",
+    ),
+    Example(
         "coordinator",
         "STARTED",
         Started(
@@ -471,6 +487,12 @@ EXAMPLES = [
         Relinquished(shard=3, epoch=8, last=0x1C0000000028),
         "54 01 4a 00 00000004 0000000e  0003 00000008 00001c0000000028",
         request_id=4,
+    ),
+    Example(
+        "coordinator",
+        "NOTICED",
+        Noticed(shard=3, text="mended"),
+        "54 01 4b 00 00000000 0000000a  0003 0006 6d656e646564",
     ),
     Example(
         "coordinator",

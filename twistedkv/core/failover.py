@@ -27,7 +27,7 @@ STUCK_BEATS = 3
 SWITCHING_BEATS = 10
 """So long may a primary take to step down when nobody has asked it to, as far as is known."""
 
-_NOT_SERVING = (
+NOT_SERVING = (
     ReplicaRole.NONE,
     ReplicaRole.LEARNER,
     ReplicaRole.SECONDARY,
@@ -49,8 +49,8 @@ def failover_reason(state: CoordinatorState, configuration: Configuration, now: 
     if report is None or report.epoch != configuration.epoch or shard in state.switches:
         state.stuck_since.pop(shard, None)
         return ""
-    patience = STUCK_BEATS if report.role in _NOT_SERVING else SWITCHING_BEATS
-    if report.role not in _NOT_SERVING and report.role is not ReplicaRole.SWITCHING:
+    patience = STUCK_BEATS if report.role in NOT_SERVING else SWITCHING_BEATS
+    if report.role not in NOT_SERVING and report.role is not ReplicaRole.SWITCHING:
         state.stuck_since.pop(shard, None)
         return ""
     since = state.stuck_since.setdefault(shard, now)

@@ -141,7 +141,7 @@ class Leading:
             # Nobody else may be promoted, so nobody else can have served: a sole member needs no lease.
             acked = replica.sequence
             replica.lease_until = _NEVER
-        acked = min(acked, replica.stable_to)
+        acked = min(acked, replica.keeping.stable_to)
         if acked > replica.commit:
             replica.commit = min(acked, replica.sequence)
             self._trim()
@@ -158,7 +158,7 @@ class Leading:
         replica = self._replica
         if replica.commit < replica.sequence or any(follower.acked < replica.commit for follower in self.counted):
             return  # I6
-        if not replica.saved:
+        if not replica.keeping.saved:
             return  # the next process could use this epoch again
         assert replica.configuration is not None
         if now < replica.promise_until and not replica.configuration.released:
@@ -348,6 +348,12 @@ class Leading:
         replica.role = ReplicaRole.PRIMARY
         replica.serving.started()
 
+    def _stores_nothing(self, follower: Follower, now: float) -> bool:
+        """Whether what commits wait for has been with the follower for too long."""
+        since = follower.link.unstored_since
+        waits = follower.counted and follower.acked < min(follower.sent, self._replica.keeping.stable_to)
+        return waits and since is not None and now - since > self._replica.timing.storing
+
     def _beat(self, now: float, *, stalled: bool) -> None:
         replica = self._replica
         for follower in list(self.followers.values()):
@@ -356,6 +362,8 @@ class Leading:
                 follower.heard_at = now
             elif now - follower.heard_at > replica.timing.peer_silence:
                 self._give_up(follower, f"it has acknowledged nothing for {replica.timing.peer_silence:.1f} s")
+            elif not follower.stalled and self._stores_nothing(follower, now):
+                self._give_up(follower, f"its disk has stored nothing for {replica.timing.storing:.1f} s")
             elif follower.learner and follower.counted and not follower.complete_at:
                 self._tell_updated(follower)
             elif follower.learner and replica.log.bytes > LOG_BYTES_MAX:

@@ -13,6 +13,7 @@ from twistedkv.limits import (
     LEASE_BEATS,
     PARKED_SECONDS_MAX,
     PEER_SILENCE_BEATS,
+    STORING_BEATS,
     SWITCH_BEATS,
 )
 
@@ -25,6 +26,7 @@ class Timing:
     lease: float
     grace: float
     peer_silence: float
+    storing: float
     switch: float
     parked: float
 
@@ -36,6 +38,7 @@ class Timing:
             lease=LEASE_BEATS * heartbeat_seconds,
             grace=GRACE_BEATS * heartbeat_seconds,
             peer_silence=PEER_SILENCE_BEATS * heartbeat_seconds,
+            storing=STORING_BEATS * heartbeat_seconds,
             switch=SWITCH_BEATS * heartbeat_seconds,
             parked=max(PARKED_SECONDS_MAX, 2 * GRACE_BEATS * heartbeat_seconds),
         )

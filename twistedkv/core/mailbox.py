@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twistedkv.errors import Status
+from twistedkv.errors import DamagedRecord, Status
 from twistedkv.wire.client import result_frame
 
 _SUCCESS = int(Status.SUCCESS)
@@ -56,7 +56,7 @@ class Mailbox:
 class Outbox:
     """What the state machines of a server want to be said in this turn. The rim empties it (`ServerCore.flush`)."""
 
-    __slots__ = ("began_to_serve", "dirty", "mailboxes", "to_coordinator", "unstable")
+    __slots__ = ("began_to_serve", "damaged", "dirty", "mailboxes", "to_coordinator", "unstable")
 
     def __init__(self) -> None:
         self.mailboxes: list[Mailbox] = []
@@ -65,6 +65,8 @@ class Outbox:
         """Shards with something to replicate, or whose followers have to be told something."""
         self.unstable: dict[int, None] = {}
         """Shards with something in this turn that a durable store has yet to store."""
+        self.damaged: list[DamagedRecord] = []
+        """What was met of damaged records since the last tick."""
         self.to_coordinator: list[tuple[object, int]] = []
         """(message, request id that it answers, or 0)."""
         self.began_to_serve = False

@@ -14,6 +14,7 @@ from twistedkv.clustermap import Configuration, Member, Server, ServerState
 from twistedkv.core.assignment import form, rebalance, replace, review_operations
 from twistedkv.core.configurations import drop
 from twistedkv.core.coordinator import CoordinatorState
+from twistedkv.core.failover import NOT_SERVING
 from twistedkv.core.operations import Kind, Phase
 from twistedkv.core.recovery import review_shard
 from twistedkv.core.repair import request_fill
@@ -83,6 +84,10 @@ def register(state: CoordinatorState, started: Started, now: float) -> Admission
         state.event("server.replaced", f"server {server_id} has a new process", now, server=server_id)
     for seal in state.seals.values():
         seal.asked.pop(server.member, None)
+    for shard, configuration in state.shards.items():
+        word = view.reports.get(shard)
+        if configuration.primary == server.member and (word is None or word.role in NOT_SERVING):
+            state.settled.discard(shard)  # another process led, which is gone
     _settle_reports(state, server)
     if not same:
         for configuration in state.shards.values():
@@ -121,7 +126,7 @@ def _named(state: CoordinatorState) -> set[int]:
 
 
 def _state_on_arrival(state: CoordinatorState, server_id: int, known: Server | None, standby: bool) -> ServerState:
-    if known is not None and known.state is not ServerState.FAILED:
+    if known is not None and known.state not in (ServerState.FAILED, ServerState.LEAVING):
         return known.state
     if standby and server_id not in _named(state):
         return ServerState.STANDBY

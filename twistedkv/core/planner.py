@@ -11,7 +11,7 @@ from twistedkv.core.coordinator import CoordinatorState
 from twistedkv.core.membership import Admission
 from twistedkv.core.operations import Operation
 from twistedkv.core.steps import Saved, Settings, Step
-from twistedkv.messages.coordinator import Heartbeat, Leaving, Sealed, Started
+from twistedkv.messages.coordinator import Heartbeat, Leaving, Noticed, Sealed, Started
 
 
 class Planner:
@@ -74,6 +74,8 @@ class Planner:
             elif isinstance(message, Sealed):
                 failover.sealed(state, server_id, message, now)
                 self._follow(message.shard, now)
+            elif isinstance(message, Noticed):
+                state.event("shard.noticed", message.text, now, shard=message.shard, server=server_id)
             elif type(message) in repair.CONSEQUENCES:
                 repair.CONSEQUENCES[type(message)](state, server_id, message, now)
                 self._follow(message.shard, now)

@@ -159,6 +159,11 @@ class PeerLink:
             frame.covers = accepted
         return list(answers.values())
 
+    @property
+    def unstored_since(self) -> float | None:
+        """When the oldest frame was sent that has come and is not stored."""
+        return self._in_flight[0].sent_at if self._heard else None
+
     def lost(self) -> None:
         """The connection is gone, and with it what was not acknowledged."""
         self.connected = False

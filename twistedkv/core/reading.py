@@ -11,7 +11,7 @@ from twistedkv.columns import encode_column
 from twistedkv.core.mailbox import Mailbox, Outbox
 from twistedkv.core.shardkeys import NOT_OF_ONE_SHARD
 from twistedkv.core.updates import Updates
-from twistedkv.errors import Status
+from twistedkv.errors import DamagedRecord, Status
 from twistedkv.limits import GET_MANY_BYTES, SEQUENCE_MAX
 from twistedkv.messages.client import GetMany
 from twistedkv.messages.coordinator import ReplicaRole
@@ -73,7 +73,10 @@ class Reading:
         replica = self.replica
         if replica.role is not ReplicaRole.PRIMARY:
             return None
-        record = replica.store.get(slot, key)
+        try:
+            record = replica.store.get(slot, key)
+        except DamagedRecord:
+            return None
         if record is None:
             record = b""
         elif record[8] or int.from_bytes(record[:8], "big") & SEQUENCE_MAX > replica.commit:

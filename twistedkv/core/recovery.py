@@ -21,7 +21,7 @@ from __future__ import annotations
 from twistedkv.clustermap import Configuration, Member
 from twistedkv.core.configurations import drop
 from twistedkv.core.coordinator import CoordinatorState
-from twistedkv.core.failover import begin_seal, failover_reason, review_seal
+from twistedkv.core.failover import NOT_SERVING, begin_seal, failover_reason, review_seal
 from twistedkv.core.operations import whole
 from twistedkv.core.repair import REMOVAL_BEATS, improve, watch_fill, watch_switch
 
@@ -92,6 +92,9 @@ def _drop_failed(state: CoordinatorState, configuration: Configuration, now: flo
 
 def _may_be_dropped(state: CoordinatorState, configuration: Configuration, member: Member, now: float) -> bool:
     server = state.servers.get(member.server_id)
+    word = state.report(configuration.shard, configuration.primary)
+    if word is None or (word.role in NOT_SERVING and word.epoch >= configuration.epoch):
+        return False  # it may be a process that has lost the end of its log, and does not lead
     certain = server is None or server.store_id != member.store_id or member in state.reaped
     if certain or member in configuration.learners or (configuration.shard, member) in state.empty:
         return True

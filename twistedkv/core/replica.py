@@ -18,7 +18,7 @@ Roles and how they change (an event that is not named leaves the role as it is):
     any          configuration without me, or with another store id -> NONE, and the data is dropped (I9) unless this
                  server is to have a copy again
 
-A durable store keeps what a copy is, and the next process goes on with it (`restore`).
+A durable store keeps what a copy is, and the next process goes on with it (`core.keeping`).
 
 Hazards guarded against: a deposed primary that goes on (epochs, I2); a learner that is promoted half full (I10); a new
 primary that serves before its members are level (I6) or before the old one's lease is over (I8); records that a
@@ -27,40 +27,30 @@ learner has from the stream although its log is not so far (it is added only whe
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from twistedkv.clustermap import Configuration, Member
 from twistedkv.core.dedup import DedupTable
+from twistedkv.core.deletions import Deletions
 from twistedkv.core.entries import SEVERAL, decode_entries, records_of_update
 from twistedkv.core.expiries import Expiries
+from twistedkv.core.keeping import Keeping
 from twistedkv.core.leading import Leading
 from twistedkv.core.lease import Timing
 from twistedkv.core.log import Chunk, Log
 from twistedkv.core.mailbox import Outbox
 from twistedkv.core.progress import PeerLink
-from twistedkv.core.saved import SavedReplica, decode_saved, encode_saved
 from twistedkv.core.serving import Serving
-from twistedkv.errors import ProtocolError
-from twistedkv.limits import REPLICATE_BYTES_TARGET, SEQUENCE_MAX
+from twistedkv.errors import DamagedRecord, ProtocolError
+from twistedkv.limits import REPLICATE_BYTES_TARGET
 from twistedkv.messages.coordinator import ReplicaRole, Sealed, ShardReport
 from twistedkv.messages.peer import BeginFill, FillKind, Refusal, RefusedSection, Section
-from twistedkv.records import (
-    EXPIRES,
-    TOMBSTONE,
-    epoch_of,
-    flagged,
-    record_expiry,
-    record_version,
-    sequence_of,
-    version_of,
-)
+from twistedkv.records import EXPIRES, TOMBSTONE, epoch_of, flagged, record_expiry, sequence_of, version_of
 from twistedkv.slots import slots_of
-from twistedkv.storage.interface import Kept, Store
+from twistedkv.storage.interface import Store
 
 _SERVING_NAME = (ReplicaRole.PRIMARY, ReplicaRole.SWITCHING)
-_KEPT_ROLES = (ReplicaRole.NONE, ReplicaRole.LEARNER, ReplicaRole.SECONDARY)
-TABLE_PIECE_BYTES = 64 * 1024
 _FORMER_PRIMARY = (ReplicaRole.PRIMARY, ReplicaRole.SWITCHING, ReplicaRole.RECONCILING, ReplicaRole.STEPPED_DOWN)
 
 
@@ -81,7 +71,6 @@ class Replica:
         self.shard = shard
         self.me = me
         self.store = store
-        self.stable = store.stable
         self.timing = timing
         self.role = ReplicaRole.NONE
         self.epoch = 0
@@ -97,10 +86,8 @@ class Replica:
         """Of a primary: reads may be answered before this moment (I7)."""
         self.promise_until = 0.0
         """This copy does not serve as primary before this moment (I8)."""
-        self.stable_to = SEQUENCE_MAX if self.stable is None else 0
-        """Sequence up to which this copy may count itself (I3): with a durable store, what its disk has."""
         self.dedup = DedupTable()
-        self.log = Log(None if self.stable is None else self.stable.archive(shard))
+        self.log = Log(None if store.stable is None else store.stable.archive(shard))
         self.unsent: list[bytes] = []
         """Of a primary: entries of this turn, not yet in the log. Invariant: empty after `close_turn`."""
         self.fill = 0
@@ -108,20 +95,15 @@ class Replica:
         self.whole = False
         """Whether it holds everything up to `last`. Also one that is no member any more may, until it is filled: then
         it needs only what has come after that."""
-        self._base = 0
-        """Version of the last update before the log."""
-        self._unstable: deque[tuple[int, int]] = deque()
-        """(batch, sequence that it ends with) of what the disk has not got."""
-        self._saved_in = 0
-        """Batch with the newest state that was saved. 0: it was never saved."""
         self.expiries = Expiries()
         """Keys that expire, for the primary's search for them."""
-        self._tombstones: deque[tuple[int, int, bytes, int]] = deque()
-        """(sequence, slot, key, version) of deletions that are to be purged once committed."""
+        self.deletions = Deletions(store)
+        """Those whose tombstones are still in the store."""
         self.stepped_down_at = 0.0
         self._heard: tuple[Configuration, float] | None = None
         """Of a follower: what the coordinator has told and the primary has not yet, and since when."""
-        self._outbox = outbox
+        self.outbox = outbox
+        self.keeping = Keeping(self)
         self.leading = Leading(self, outbox, link_to)
         self.serving = Serving(self, outbox, clock, wall)
 
@@ -191,7 +173,7 @@ class Replica:
             return
         if self._heard is not None and self._heard[0].epoch <= configuration.epoch:
             self._heard = None
-        before, role = self.configuration, self.role
+        before, role, known = self.configuration, self.role, self.epoch
         reborn = configuration.birth > (before.birth if before is not None else 0)
         self.configuration = configuration
         self.epoch = configuration.epoch
@@ -200,7 +182,9 @@ class Replica:
         if reborn or self.me not in configuration.everyone:
             self._become_nothing(keep=not reborn and self.me.server_id in configuration.preferred)
             role = ReplicaRole.NONE
-        if configuration.primary == self.me:
+        if configuration.primary == self.me and self.keeping.returned and known != self.epoch:
+            self.role = ReplicaRole.SEALED  # it was not promoted, but taken for the process that led before
+        elif configuration.primary == self.me:
             was_serving = role in _SERVING_NAME and before is not None and before.primary == self.me
             consecutive = before is not None and configuration.epoch == before.epoch + 1
             self.leading.lead(configuration, now, reconcile=not was_serving, consecutive=consecutive)
@@ -209,7 +193,7 @@ class Replica:
         elif self.me in configuration.learners:
             # A copy that was a member and is a learner now keeps its data until the fill begins.
             self._follow(ReplicaRole.LEARNER)
-        self._save()
+        self.keeping.save()
 
     def _become_nothing(self, *, keep: bool) -> None:
         """Be no member any more. `keep` what is held: this server is to have a copy again, and soon."""
@@ -224,16 +208,14 @@ class Replica:
         if self.configuration is not None:
             self.store.drop(self.configuration.slots)
         self.dedup.clear()
-        self._tombstones.clear()
+        self.deletions.clear()
         self.expiries.clear()
         self.unsent.clear()
         self.whole = False
-        self.last = self._base = start
+        self.last = start
         self.commit = sequence_of(start)
         self.log.restart(start)
-        self._unstable.clear()
-        if self.stable is not None:
-            self.stable_to = self.commit
+        self.keeping.restarted(start)
 
     def _follow(self, role: ReplicaRole) -> None:
         self._stop_serving()
@@ -253,7 +235,7 @@ class Replica:
             if self.complete:
                 self._stop_serving()
                 self.role = ReplicaRole.SEALED
-            self._save()
+            self.keeping.save()
         return Sealed(self.shard, self.epoch, self.last, self.complete)
 
     def superseded(self, epoch: int, now: float) -> None:
@@ -271,16 +253,7 @@ class Replica:
 
     def purge(self) -> None:
         """Remove the tombstones of deletions that are committed."""
-        tombstones = self._tombstones
-        while tombstones and tombstones[0][0] <= self.commit:
-            _, slot, key, version = tombstones.popleft()
-            self.store.purge(slot, key, version)
-
-    def buried(self) -> int:
-        """How many keys are in the store only as tombstones that cannot be purged yet."""
-        get = self.store.get
-        waiting = {(slot, key) for _, slot, key, _ in self._tombstones}
-        return sum(1 for slot, key in waiting if (record := get(slot, key)) is not None and record[8] & TOMBSTONE)
+        self.deletions.purge(self.commit)
 
     def stored(self, slot: int, key: bytes, record: bytes) -> None:
         """Of a record that was stored just now, keep in mind what the store does not.
@@ -294,8 +267,7 @@ class Replica:
             return
         self.expiries.forget(key)
         if flags & TOMBSTONE:
-            version = record_version(record)
-            self._tombstones.append((sequence_of(version), slot, key, version))
+            self.deletions.note(slot, key, record)
 
     # The log.
 
@@ -314,9 +286,7 @@ class Replica:
     def _log(self, first: int, last: int, entries: bytes) -> None:
         """Add entries, which are of the epoch of the last update."""
         self.log.append(Chunk(first, last, epoch_of(self.last), entries), self.commit)
-        if self.stable is not None:
-            self._unstable.append((self.stable.pending(), last))
-            self._outbox.unstable[self.shard] = None
+        self.keeping.logged(last)
 
     def _append_in_pieces(self, first: int) -> None:
         piece: list[bytes] = []
@@ -386,7 +356,9 @@ class Replica:
         """Store records; if `newer`, only those that are newer than what is there (I11)."""
         store = self.store
         slots = slots_of(keys)
-        if newer and any(store.get_many(slots, keys)):
+        with suppress(DamagedRecord):
+            newer = newer and any(store.get_many(slots, keys))
+        if newer:
             for slot, key, record in zip(slots, keys, records, strict=True):
                 if store.put_newer(slot, key, record) and (record[8] or self.expiries):
                     self.stored(slot, key, record)
@@ -410,79 +382,7 @@ class Replica:
         else:
             self._forget_data(begin.start)
             self.fill = begin.fill
-        self._save()
-
-    def filled(self) -> None:
-        """As a learner: all records and all of the dedup table have come."""
-        if self.stable is not None:
-            self.keep_table()
-
-    # Being kept.
-
-    def _save(self) -> None:
-        """Have the store keep what this copy is, for the process that comes after this one."""
-        if self.stable is None or self.configuration is None:
-            return
-        if self.role is ReplicaRole.NONE and not self._saved_in:
-            return  # it never was anything here
-        role = self.role if self.role in _KEPT_ROLES else ReplicaRole.SEALED
-        saved = SavedReplica(self.epoch, role, self.whole, self.fill, self._base, self.configuration)
-        self.stable.save(self.shard, encode_saved(saved))
-        self._saved_in = self.stable.pending()
-        self._outbox.unstable[self.shard] = None
-
-    def keep_table(self) -> None:
-        """Have the store keep the dedup table as it is."""
-        assert self.stable is not None
-        self.stable.keep_table(self.shard, self.sequence, list(self.dedup.pack(TABLE_PIECE_BYTES)))
-
-    def settle(self, stored: int, settled: int) -> bool:
-        """Batches up to these are stored, and may be acknowledged. Whether all of this copy is."""
-        while self._unstable and self._unstable[0][0] <= settled:
-            self.stable_to = self._unstable.popleft()[1]
-        return not self._unstable and self._saved_in <= stored
-
-    @property
-    def saved(self) -> bool:
-        """Whether a process that came after this one would know what this copy is."""
-        return self.stable is None or self._saved_in <= self.stable.stored()
-
-    def restore(self, kept: Kept, now: float) -> None:
-        """Be what the process before this one was, as far as its disk knows. Raises ProtocolError when that makes no
-        sense.
-
-        What it had promised is not known, so it promises anew. A learner and a secondary go on; all others wait to be
-        told: see `SavedReplica.role`.
-        """
-        saved = decode_saved(kept.state)
-        self.configuration, self.epoch, self.role = saved.configuration, saved.epoch, saved.role
-        self.version_base = version_of(self.epoch, 0)
-        self.whole, self.fill, self._base = saved.whole, saved.fill, saved.base
-        self.store.place(self.shard, saved.configuration.slots)
-        self.last = kept.last or saved.base
-        self.commit = min(max(kept.commit, sequence_of(saved.base)), self.sequence)
-        self.log.restore(self.last, [chunk for chunk in kept.chunks if chunk.last > self.commit])
-        self.stable_to = self.sequence
-        self._saved_in = -1
-        self.promise_until = now + self.timing.grace
-        for piece in kept.table:
-            self.dedup.merge(piece)
-        for chunk in kept.chunks:
-            self._recall(chunk, kept.table_at)
-
-    def _recall(self, chunk: Chunk, table_at: int) -> None:
-        """Know again what is not in the store: results of writes, and deletions that are to be purged."""
-        sequence = chunk.first - 1
-        for _, key, record, kind, number, oldest, client, reply in decode_entries(chunk.entries, chunk.count):
-            sequence += 1
-            version = record_version(record)
-            if number and sequence > table_at:
-                self.dedup.remember(client, number, oldest, sequence, (version, reply) if reply else version)
-            if sequence > self.commit:
-                keys, records = records_of_update(record) if kind == SEVERAL else ([key], [record])
-                for each_slot, each, its_record in zip(slots_of(keys), keys, records, strict=True):
-                    if its_record[8] & TOMBSTONE:
-                        self._tombstones.append((sequence, each_slot, each, version))
+        self.keeping.save()
 
     # Time.
 

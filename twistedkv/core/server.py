@@ -9,28 +9,27 @@ may be written in any order with the frames.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, KeysView
 from typing import TYPE_CHECKING
 
 import attrs
 
 from twistedkv.clustermap import ClusterMap, Member
+from twistedkv.core.framing import frames_of
 from twistedkv.core.lease import Timing
-from twistedkv.core.mailbox import Mailbox, Outbox
-from twistedkv.core.progress import Cover, Follower, PeerLink
+from twistedkv.core.mailbox import Outbox
+from twistedkv.core.progress import Follower, PeerLink
 from twistedkv.core.replica import Replica
+from twistedkv.core.requests import Requests
+from twistedkv.core.scrub import Scrub
 from twistedkv.core.transfer import FillMessage, FillSource, receive_fill
 from twistedkv.core.turn import PeerMessage, Turn
-from twistedkv.errors import ProtocolError, Status
 from twistedkv.limits import (
-    CLIENT_OUTPUT_BYTES_MAX,
     EXPIRED_KEYS_MAX,
-    REPLICATE_BYTES_TARGET,
-    SLOTS,
     STORE_BYTES_WAITING_MAX,
     UNACKNOWLEDGED_BYTES_MAX,
 )
-from twistedkv.messages.client import Execute, GetMany, MapRequest, MapUpdate, Noop, PutMany, Scan, Verify
 from twistedkv.messages.coordinator import (
     FillReport,
     Heartbeat,
@@ -51,20 +50,16 @@ from twistedkv.messages.peer import (
     Refusal,
     RefusedSection,
     Replicate,
-    Section,
 )
-from twistedkv.records import is_tombstone, record_expiry, record_value, record_version
-from twistedkv.slots import slot_of
-from twistedkv.wire.client import CONFIG_RESP, FAMILY, Request, decode_request, result_frame
-from twistedkv.wire.frames import Frame, encode_frame
 
 if TYPE_CHECKING:
     from twistedkv.storage.interface import Store
 
-_BY_SLOT = (Scan, Execute, PutMany, GetMany)  # they name a slot and not a key
+INDEX_SECONDS = 0.005
+"""Of a tick, until after a start it is known which keys expire."""
 
 
-class ServerCore:
+class ServerCore(Requests):
     """The state of one server. `now` and `clock` are seconds of the same monotonic clock; `clock` is asked only for the
     read rule, which needs the time after the value was read. `wall` (milliseconds since 1970) says when keys expire."""
 
@@ -74,6 +69,8 @@ class ServerCore:
         self.me = me
         self.store = store
         self._stable = store.stable
+        self._unindexed: deque[Replica] = deque()
+        """Those restored whose keys that expire are not all known yet."""
         self._unstable: dict[Replica, None] = {}
         """Those with something that the store has yet to store."""
         self.timing = timing
@@ -86,65 +83,14 @@ class ServerCore:
         self.outbox = Outbox()
         self._clock = clock
         self._wall = wall
-        self._by_slot: list[Replica] = []
+        self.by_slot: list[Replica] = []
         """By slot; empty until all shards are known, and again when this server is to stop."""
+        self.scrub = Scrub(self, clock)
+        """Of a durable store."""
         self._stopped = False
         self._beat = 0
         self._last_tick: float | None = None
         self._last_beat = 0.0
-
-    # Clients.
-
-    def requests(self, mailbox: Mailbox, frames: list[Frame]) -> int:
-        """Execute what one read from a client brought, in order, and return how many of the frames that were.
-
-        They are fewer than all when the answers have become too large; go on when the client has read them.
-        A malformed or unknown request is answered INVALID_REQUEST or UNSUPPORTED; the frames around it are unharmed.
-        """
-        by_slot = self._by_slot
-        for done, (message_type, flags, request_id, body) in enumerate(frames):
-            if mailbox.size > CLIENT_OUTPUT_BYTES_MAX:
-                return done
-            try:
-                request = decode_request(message_type, body)
-            except ProtocolError as error:
-                known = message_type in FAMILY.layouts
-                status = Status.INVALID_REQUEST if known else Status.UNSUPPORTED
-                self.outbox.answer(mailbox, request_id, result_frame(request_id, int(status), 0, str(error).encode()))
-                continue
-            if isinstance(request, Noop | MapRequest | Verify):
-                self.outbox.answer(mailbox, request_id, self._answer_at_once(request, request_id))
-                continue
-            if not by_slot:
-                text = b"this server has not heard of the cluster's shards yet"
-                self.outbox.answer(mailbox, request_id, result_frame(request_id, int(Status.NOT_PRIMARY_YET), 0, text))
-                continue
-            slot = request.slot if isinstance(request, _BY_SLOT) else slot_of(request.key)
-            if slot >= len(by_slot):
-                text = f"slot {slot} does not exist".encode()
-                self.outbox.answer(mailbox, request_id, result_frame(request_id, int(Status.INVALID_REQUEST), 0, text))
-                continue
-            by_slot[slot].serving.request(mailbox, request_id, flags, request, slot)
-        return len(frames)
-
-    def _answer_at_once(self, request: Request, request_id: int) -> bytes:
-        if isinstance(request, MapRequest):
-            if self.map.shards and not self._whole:
-                text = b"this server has not heard of all of the cluster's shards yet"
-                return result_frame(request_id, int(Status.NOT_PRIMARY_YET), 0, text)
-            return encode_frame(CONFIG_RESP, FAMILY.layouts[CONFIG_RESP].encode(MapUpdate(self.map)), request_id)
-        if isinstance(request, Verify):
-            return self._verify(request.key, request_id)
-        return result_frame(request_id, int(Status.SUCCESS))
-
-    def _verify(self, key: bytes, request_id: int) -> bytes:
-        slot = slot_of(key)
-        if not self._by_slot or not self._by_slot[slot].complete:
-            return result_frame(request_id, int(Status.WRONG_SERVER), self.map.version)
-        record = self.store.get(slot, key)
-        if record is None or is_tombstone(record) or 0 < record_expiry(record) <= self._wall():
-            return result_frame(request_id, int(Status.KEY_NOT_FOUND))
-        return result_frame(request_id, int(Status.SUCCESS), record_version(record), record_value(record))
 
     @property
     def pressed(self) -> bool:
@@ -168,8 +114,8 @@ class ServerCore:
             replica.serving.min_copies = self.map.min_copies
             if known.get(shard, 0) < configuration.epoch:
                 replica.hear(configuration, now)
-        if not self._by_slot and not self._stopped and self._whole:
-            self._by_slot = [self.replicas[shard] for shard in self.map.slot_table()]
+        if not self.by_slot and not self._stopped and self.whole:
+            self.by_slot = [self.replicas[shard] for shard in self.map.slot_table()]
         self._forget_unneeded()
 
     def _make_replica(self, shard: int) -> Replica:
@@ -178,16 +124,16 @@ class ServerCore:
         )
         return replica
 
-    def restore(self, now: float) -> None:
-        """Go on with what a durable store has from the process before. Raises ProtocolError when it makes no sense."""
+    def restore(self) -> None:
+        """Go on with what a durable store has from the process before; `promise_anew` has to follow.
+
+        Raises ProtocolError when it makes no sense.
+        """
         if self._stable is not None:
             for shard, kept in self._stable.kept().items():
-                self._make_replica(shard).restore(kept, now)
-
-    @property
-    def _whole(self) -> bool:
-        """Whether all shards are known: a primary may have told of one before the coordinator has told of all."""
-        return sum(len(configuration.slots) for configuration in self.map.shards) == SLOTS
+                replica = self._make_replica(shard)
+                replica.keeping.restore(kept)
+                self._unindexed.append(replica)
 
     def update(self, message: UpdatePrimary | UpdateSecondary, now: float) -> None:
         """Fill the learner of this configuration."""
@@ -351,10 +297,11 @@ class ServerCore:
                     # A sole member's writes are committed here. One that begins to serve by that executes what was
                     # parked, which makes it dirty once more.
                     replica.leading.advance(now)
-            frames += self._frames(dirty, now)
+            frames += frames_of(dirty, now)
             if outbox.unstable:
                 self._keep()
                 self._settle(now)
+        frames += [(link, [query]) for link, query in self.scrub.questions()]
         mailboxes, outbox.mailboxes = outbox.mailboxes, []
         if outbox.began_to_serve:
             outbox.began_to_serve = False
@@ -368,7 +315,7 @@ class ServerCore:
         for shard in self.outbox.unstable:
             replica = self.replicas[shard]
             if self._stable.wants_table(shard):
-                replica.keep_table()
+                replica.keeping.keep_table()
             self._unstable[replica] = None
         self.outbox.unstable.clear()
 
@@ -377,44 +324,12 @@ class ServerCore:
         assert self._stable is not None
         stored, settled = self._stable.stored(), self._stable.settled()
         for replica in list(self._unstable):
-            before = replica.stable_to
-            if replica.settle(stored, settled):
+            before = replica.keeping.stable_to
+            if replica.keeping.settle(stored, settled):
                 del self._unstable[replica]
-            elif replica.stable_to == before:
+            elif replica.keeping.stable_to == before:
                 continue
             replica.leading.advance(now)
-
-    def _frames(self, dirty: list[Replica], now: float) -> list[tuple[PeerLink, list[PeerMessage]]]:
-        heads: dict[PeerLink, list[PeerMessage]] = {}
-        batches: dict[PeerLink, list[tuple[list[Section], list[Cover], int]]] = {}
-        for replica in dirty:
-            for follower in replica.leading.followers.values():
-                link = follower.link
-                if not link.connected or follower.stalled:
-                    continue
-                configuration, begin, sections = replica.leading.outgoing(follower)
-                if link not in heads:
-                    heads[link], batches[link] = [], []
-                head, peer_batches = heads[link], batches[link]
-                if configuration is not None:
-                    head.append(Configure(configuration))
-                if begin is not None:
-                    head.append(begin)
-                for section in sections:
-                    if not peer_batches or peer_batches[-1][2] > REPLICATE_BYTES_TARGET:
-                        peer_batches.append(([], [], 0))
-                    chosen, covers, size = peer_batches[-1]
-                    if size and size + len(section.entries) > 2 * REPLICATE_BYTES_TARGET:
-                        peer_batches.append(([], [], 0))
-                        chosen, covers, size = peer_batches[-1]
-                    chosen.append(section)
-                    covers.append((replica, follower, section.first + section.count - 1, follower.fill))
-                    peer_batches[-1] = (chosen, covers, size + len(section.entries) + 30)
-        frames: list[tuple[PeerLink, list[PeerMessage]]] = []
-        for link, head in heads.items():
-            head += [link.frame(sections, covers, size, now) for sections, covers, size in batches[link]]
-            frames.append((link, head))
-        return frames
 
     def tick(self, now: float) -> bool:
         """To be called about four times in each heartbeat. True when a heartbeat is to be sent."""
@@ -427,13 +342,28 @@ class ServerCore:
             if replica.role is not ReplicaRole.NONE or not replica.serving.idle:
                 replica.tick(now, beat=beat, stalled=stalled)
                 replica.serving.updates.expire(EXPIRED_KEYS_MAX)
+        if self._stable is not None:
+            self.scrub.tick(now)
+            self._index()
         return beat
+
+    def _index(self) -> None:
+        """Of what was restored: learn, for a while, which keys expire."""
+        until = self._clock() + INDEX_SECONDS
+        while self._unindexed and self._clock() < until:
+            if not self._unindexed[0].keeping.index():
+                self._unindexed.popleft()
 
     def set_timing(self, timing: Timing) -> None:
         """The coordinator has said which heartbeat the cluster has."""
         self.timing = timing
         for replica in self.replicas.values():
             replica.timing = timing
+
+    def promise_anew(self, now: float) -> None:
+        """Whatever the process before this one had promised to primaries is kept."""
+        for replica in self.replicas.values():
+            replica.promise_until = now + self.timing.grace
 
     @property
     def flushed(self) -> bool:
@@ -452,4 +382,4 @@ class ServerCore:
     def stop_serving(self) -> None:
         """Orderly stop: take no new requests, whatever maps still come."""
         self._stopped = True
-        self._by_slot = []
+        self.by_slot = []

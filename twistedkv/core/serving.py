@@ -23,7 +23,7 @@ from twistedkv.core.mailbox import Mailbox, Outbox
 from twistedkv.core.reading import Reading
 from twistedkv.core.scan import scan_page
 from twistedkv.core.shardkeys import NOT_OF_ONE_SHARD, ShardKeys
-from twistedkv.errors import Status
+from twistedkv.errors import DamagedRecord, Status
 from twistedkv.limits import PARKED_REQUESTS_MAX, SEQUENCE_MAX, WRITE_WINDOW
 from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, GetMany, Incr, Put, PutMany, Scan
 from twistedkv.messages.coordinator import ReplicaRole
@@ -76,7 +76,11 @@ class Serving(Reading):
         """Execute, park or refuse one request for this shard."""
         role = self.replica.role
         if role is ReplicaRole.PRIMARY:
-            self._execute(mailbox, request_id, flags, request, slot)
+            try:
+                self._execute(mailbox, request_id, flags, request, slot)
+            except DamagedRecord as error:  # before anything was changed
+                self._outbox.damaged.append(error)
+                self._refuse(mailbox, request_id, Status.SERVER_FAILURE, f"{error}; it is mended from another copy")
         elif role in _PARKING and len(self._parked) < PARKED_REQUESTS_MAX:
             self._parked.append((mailbox, request_id, flags, request, slot, self._clock()))
         else:
@@ -293,7 +297,7 @@ class Serving(Reading):
         parked, self._parked = self._parked, deque()
         for mailbox, request_id, flags, request, slot, _ in parked:
             if mailbox.open:
-                self._execute(mailbox, request_id, flags, request, slot)
+                self.request(mailbox, request_id, flags, request, slot)
 
     def stopped(self) -> None:
         """The replica serves no more: send everybody to where it will be served.

@@ -172,7 +172,7 @@ class ShardKeys:
         if configuration is None:
             return 0
         self.seen = self._replica.sequence
-        return self._store.count(configuration.slots) - self._replica.buried()
+        return self._store.count(configuration.slots) - self._replica.deletions.buried()
 
     def slot_count(self, slot: int) -> int:
         return len(self._live(slot))

@@ -157,7 +157,7 @@ def receive_fill(replica: Replica | None, message: FillMessage) -> FillAck:
     elif isinstance(message, FillSessions):
         replica.dedup.merge(message.sessions)
     else:
-        replica.filled()
+        replica.keeping.keep_table()
     return FillAck(message.shard, message.fill, message.number, False)
 
 

@@ -6,9 +6,9 @@ import attrs
 
 from twistedkv.core.mailbox import Mailbox
 from twistedkv.core.progress import PeerLink
-from twistedkv.messages.peer import BeginFill, Configure, Replicate
+from twistedkv.messages.peer import BeginFill, Configure, Replicate, SlotQuery
 
-PeerMessage = Configure | BeginFill | Replicate
+PeerMessage = Configure | BeginFill | Replicate | SlotQuery
 
 
 @attrs.define

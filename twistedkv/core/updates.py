@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from twistedkv.core.entries import ONE, SEVERAL, encode_entry, encode_records
 from twistedkv.core.mailbox import Outbox
 from twistedkv.core.shardkeys import Changes
+from twistedkv.errors import DamagedRecord
 from twistedkv.limits import SEQUENCE_MAX
 from twistedkv.messages.coordinator import ReplicaRole
 from twistedkv.records import EXPIRES, TOMBSTONE, flagged, make_expiring_record, make_record, record_expiry
@@ -134,7 +135,11 @@ class Updates:
         tombstone = self._tombstone()
         for key in replica.expiries.due(now, most):
             slot = slot_of(key)
-            record = replica.store.get(slot, key)
+            try:
+                record = replica.store.get(slot, key)
+            except DamagedRecord as error:
+                self._outbox.damaged.append(error)
+                continue
             if record is not None and record[8] & EXPIRES and record_expiry(record) <= now:
                 changes[key] = (slot, tombstone)
             elif record is not None and record[8] & EXPIRES:

@@ -129,7 +129,7 @@ def _keyspace(desk: Desk) -> _Fields:
     core = desk.server.core
     replicas = [] if core is None else [r for r in core.replicas.values() if r.role is ReplicaRole.PRIMARY]
     keys = sum(
-        replica.store.count(replica.configuration.slots) - replica.buried()
+        replica.store.count(replica.configuration.slots) - replica.deletions.buried()
         for replica in replicas
         if replica.configuration is not None
     )

@@ -144,6 +144,14 @@ class Remove:
 
 
 @attrs.define
+class Noticed:
+    """Server to coordinator: something for the journal."""
+
+    shard: int
+    text: str
+
+
+@attrs.define
 class Leaving:
     """Server to coordinator: I am being stopped; give my roles to others. Answer: Result, when that is done."""
 

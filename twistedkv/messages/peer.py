@@ -35,6 +35,40 @@ class FillKind(IntEnum):
     """The learner keeps what it has, which ends with the version `start`, and is sent what comes after that."""
 
 
+class SlotView(IntEnum):
+    """How much of a slot is asked for."""
+
+    DIGEST = 1
+    """16 bytes (`core.evidence.digest_of`); all zero: a record is damaged."""
+    LISTING = 2
+    """Keys, versions and checksums (`core.evidence.encode_listing`)."""
+    RECORD = 3
+    """The record of one key; empty: there is none, or it is damaged."""
+
+
+@attrs.define
+class SlotQuery:
+    """Primary to secondary, on the PEER connection: what is in this slot now? Answer: SlotState."""
+
+    shard: int
+    epoch: int
+    slot: int
+    view: SlotView
+    key: bytes
+    """Of RECORD; else empty."""
+
+
+@attrs.define
+class SlotState:
+    """What was asked for; empty when this copy is no secondary in that epoch."""
+
+    shard: int
+    epoch: int
+    slot: int
+    view: SlotView
+    body: bytes
+
+
 @attrs.define
 class Configure:
     """A configuration from its primary, sent before anything else of its epoch."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from twistedkv.clustermap import Member
 from twistedkv.core.turn import PeerMessage
 from twistedkv.errors import ProtocolError
-from twistedkv.messages.peer import BeginFill, Configure, RefusedSection, Replicate
+from twistedkv.messages.peer import BeginFill, Configure, RefusedSection, Replicate, SlotQuery
 from twistedkv.net.failstop import fail_stop
 from twistedkv.wire.frames import Frame, encode_frame
 from twistedkv.wire.peer import (
     ACK,
     FAMILY,
     REPLICATE,
+    SLOT_STATE,
     decode_ack,
     decode_replicate,
     encode_ack,
@@ -52,9 +53,12 @@ class PeerSender:
         assert core is not None
         now = self._server.now()
         for message_type, _, _, body in frames:
-            if message_type != ACK:
+            if message_type == ACK:
+                core.acknowledged(self.member, decode_ack(body), now)
+                continue
+            if message_type != SLOT_STATE:
                 raise ProtocolError(f"expected ACK on this connection, got type 0x{message_type:02x}")
-            core.acknowledged(self.member, decode_ack(body), now)
+            core.scrub.answered(self.member, FAMILY.decode(message_type, body))
         self._server.end_turn_soon()
 
     def connection_lost(self, reason: str) -> None:
@@ -95,6 +99,8 @@ class PeerReceiver:
                 core.configured(message, now)
             elif isinstance(message, BeginFill):
                 core.begin_fill(message)
+            elif isinstance(message, SlotQuery):
+                self.connection.send(*FAMILY.encode(core.scrub.answer(message)))
             else:
                 raise ProtocolError(f"type 0x{message_type:02x} does not belong on a PEER connection")
         if number:

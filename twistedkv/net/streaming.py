@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from zope.interface import implementer
 
 from twistedkv.core.transfer import FillSource
-from twistedkv.errors import ProtocolError
+from twistedkv.errors import DamagedRecord, ProtocolError
 from twistedkv.messages.peer import FillChunk, FillEnd, FillSessions
 from twistedkv.net.failstop import fail_stop
 from twistedkv.wire.frames import Frame, encode_frame
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from twistedkv.service.server import ServerService
 
 FILL_CLIENT_SHARE = 4.0
+MENDED_SECONDS = 0.5
+"""A record that is damaged here may be mended from another copy by then."""
 
 
 class Pace:
@@ -104,7 +106,12 @@ class FillSender:
         if wait:
             self._pump_after(wait)
             return
-        message = self.source.next_message()
+        try:
+            message = self.source.next_message()
+        except DamagedRecord as error:
+            self._server.core.scrub.damaged(error)  # type: ignore[union-attr]
+            self._pump_after(MENDED_SECONDS)
+            return
         if message is None:
             return  # the next acknowledgement goes on
         self.connection.send_bytes(encode_frame(*FAMILY.encode(message)))

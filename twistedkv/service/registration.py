@@ -161,7 +161,8 @@ class Registration:
         self._dialing = None
         self._failures = 0
         server = self.server
-        if server.core is not None and not self._claim():
+        core = server.core or server.restored
+        if core is not None and not self._claim():
             return
         started = Started(
             server.server_id,
@@ -172,7 +173,7 @@ class Registration:
             server.course_port,
             server.pid,
             server.options.standby,
-            server.core.reports() if server.core is not None else [],
+            core.reports() if core is not None else [],
         )
         self._call(started, _ANSWER_SECONDS).addCallbacks(self._registered, self._not_registered, (connection,))
 

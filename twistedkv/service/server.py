@@ -97,7 +97,9 @@ class ServerService(MultiService):
         """Milliseconds since 1970: when keys expire."""
         self.pid = os.getpid() if pid is None else pid
         self.core: ServerCore | None = None
-        """None until the coordinator has said who we are, unless a durable store knows it."""
+        """None until the coordinator has said who we are."""
+        self.restored: ServerCore | None = None
+        """What a durable store knows of the process before: `core`, once the coordinator has said which times count."""
         self.store: Store | None = None
         self.writer: Writer | None = None
         """Of a durable store."""
@@ -195,7 +197,7 @@ class ServerService(MultiService):
                         f"{store.server_id}: name the directory of server {self.server_id}, or an empty one"
                     )
                 self.server_id = store.server_id
-                self._make_core(Timing.of(HEARTBEAT_SECONDS))
+                self.restored = self._make_core(Timing.of(HEARTBEAT_SECONDS))
         except ConfigurationError as error:
             raise SystemExit(f"twistedkv: {error}") from None
         write = self._write
@@ -212,8 +214,8 @@ class ServerService(MultiService):
     def _make_core(self, timing: Timing) -> ServerCore:
         assert self.store is not None
         member = Member(self.server_id, self.store_id)
-        core = self.core = ServerCore(member, self.store, timing, self.reactor.seconds, self._wall)
-        core.restore(self.now())
+        core = ServerCore(member, self.store, timing, self.reactor.seconds, self._wall)
+        core.restore()
         return core
 
     def claim(self, cluster: str, coordinator: bytes) -> None:
@@ -237,7 +239,13 @@ class ServerService(MultiService):
         timing = Timing.of(heartbeat_seconds)
         if self.core is None:
             self.server_id = server_id
-            self._make_core(timing)
+            core = self.restored
+            if core is None:
+                core = self._make_core(timing)
+            else:
+                core.set_timing(timing)
+                core.promise_anew(self.now())
+            self.core = core
             log.info("registered as server {server}, store {store}", server=server_id, store=self.store_id.hex())
         else:
             self.core.set_timing(timing)

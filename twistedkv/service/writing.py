@@ -78,7 +78,7 @@ class Writer:
         """Write all that there is. Fires when that is done; nothing may be put into the store any more."""
         stopped: Deferred[None] = Deferred()
         self._stopping = stopped
-        if self._timer is not None:
+        if self._timer is not None and not self._busy:
             self._timer.cancel()
             self._timer = None
         self.kick()

@@ -97,9 +97,9 @@ class SimulatedDisk:
         """See Disk."""
         return self._platter.records.get(shard, {}).get(slot, {}).get(key)
 
-    def items(self, shard: int, slot: int) -> list[tuple[bytes, bytes]]:
+    def inspect(self, shard: int, slot: int) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
         """See Disk."""
-        return sorted(self._platter.records.get(shard, {}).get(slot, {}).items())
+        return sorted(self._platter.records.get(shard, {}).get(slot, {}).items()), []
 
     def count(self, shard: int) -> int:
         """See Disk."""

@@ -83,8 +83,8 @@ class Disk(Protocol):
     def get(self, shard: int, slot: int, key: bytes) -> bytes | None:
         """A record. Raises DamagedRecord when that is not what was stored."""
 
-    def items(self, shard: int, slot: int) -> list[tuple[bytes, bytes]]:
-        """Keys and records of a slot. Raises DamagedRecord."""
+    def inspect(self, shard: int, slot: int) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
+        """Keys and records of a slot, and the keys whose records are damaged."""
 
     def count(self, shard: int) -> int:
         """Keys of a shard."""
@@ -384,22 +384,35 @@ class DurableStore:
 
     def purge(self, slot: int, key: bytes, version: int) -> None:
         """See Store."""
-        record = self.get(slot, key)
+        try:
+            record = self.get(slot, key)
+        except DamagedRecord:
+            return  # it has another version now, or is mended first
         if record is not None and int.from_bytes(record[:8], "big") == version:
             self.open_batch.records.setdefault(slot, {})[key] = None
 
     def items(self, slot: int) -> list[tuple[bytes, bytes]]:
         """See Store."""
+        found, damaged = self.inspect(slot)
+        if damaged:
+            raise DamagedRecord(slot, damaged[0])
+        return found
+
+    def inspect(self, slot: int) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
+        """See Stable."""
         shard = self._shard_of[slot]
         found: dict[bytes, bytes | None] = {}
+        damaged: list[bytes] = []
         newer = [batch for batch in (self._writing, self.open_batch) if batch is not None]
         while len(newer) > 1 and shard in newer[-1].dropped:
             newer.pop(0)
         if not any(shard in batch.dropped for batch in newer):
-            found.update(self.disk.items(shard, slot))
+            stored, damaged = self.disk.inspect(shard, slot)
+            found.update(stored)
         for batch in newer:
             found.update(batch.records.get(slot, ()))
-        return [(key, record) for key, record in found.items() if record is not None]
+        left = [key for key in damaged if key not in found]
+        return [(key, record) for key, record in found.items() if record is not None], left
 
     def count(self, slots: range) -> int:
         """See Store."""

@@ -97,6 +97,9 @@ class Stable(Protocol):
     def kept(self) -> dict[int, Kept]:
         """What was found at the opening, by shard. To be asked once."""
 
+    def inspect(self, slot: int) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
+        """As `items`, and the keys whose records are damaged."""
+
     def archive(self, shard: int) -> Archive:
         """A shard's log."""
 

@@ -27,7 +27,7 @@ import lmdb
 
 from twistedkv.clustermap import STORE_ID_BYTES
 from twistedkv.core.log import Chunk
-from twistedkv.errors import ConfigurationError, DiskFull, StorageFailed
+from twistedkv.errors import ConfigurationError, DamagedRecord, DiskFull, StorageFailed
 from twistedkv.limits import SHARDS_MAX
 from twistedkv.storage.checked import CHECKSUM_BYTES, open_item, open_record, seal_item
 from twistedkv.storage.durable import Batch, Found
@@ -177,13 +177,18 @@ class LmdbDisk:
         stored = self._txn.get(_SLOT.pack(slot) + key, db=table)
         return None if stored is None else open_record(slot, key, stored)
 
-    def items(self, shard: int, slot: int) -> list[tuple[bytes, bytes]]:
+    def inspect(self, shard: int, slot: int) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
         """See Disk."""
         table = self._visible.get(shard)
-        if table is None:
-            return []
-        rows = self._rows(table, _SLOT.pack(slot))
-        return [(key[2:], open_record(slot, key[2:], stored)) for key, stored in rows]
+        items: list[tuple[bytes, bytes]] = []
+        damaged: list[bytes] = []
+        for row, stored in () if table is None else self._rows(table, _SLOT.pack(slot)):
+            key = row[_SLOT.size :]
+            try:
+                items.append((key, open_record(slot, key, stored)))
+            except DamagedRecord:
+                damaged.append(key)
+        return items, damaged
 
     def count(self, shard: int) -> int:
         """See Disk."""

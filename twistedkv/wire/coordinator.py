@@ -13,6 +13,7 @@ from twistedkv.messages.coordinator import (
     FillReport,
     Heartbeat,
     Leaving,
+    Noticed,
     Relinquished,
     Remove,
     ReplicaRole,
@@ -45,6 +46,7 @@ REMOVE = 0x47
 LEAVING = 0x48
 SEALED = 0x49
 RELINQUISHED = 0x4A
+NOTICED = 0x4B
 SEAL = 0x50
 UPDATE_PRIMARY = 0x51
 UPDATE_SECONDARY = 0x52
@@ -104,6 +106,7 @@ FAMILY = Family(
     (UPDATED_SECONDARY, Layout(UpdatedSecondary, *_UPDATED)),
     (UPDATE_SECONDARY_FAILED, Layout(UpdateSecondaryFailed, *_UPDATED, ("reason", TEXT))),
     (REMOVE, Layout(Remove, ("shard", U16), ("epoch", U32), ("member", MEMBER), ("reason", TEXT))),
+    (NOTICED, Layout(Noticed, ("shard", U16), ("text", TEXT))),
     (LEAVING, Layout(Leaving, ("server_id", U16))),
     (SEALED, Layout(Sealed, ("shard", U16), ("epoch", U32), ("last", U64), ("holds", Flag()))),
     (RELINQUISHED, Layout(Relinquished, ("shard", U16), ("epoch", U32), ("last", U64))),

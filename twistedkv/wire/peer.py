@@ -3,7 +3,7 @@
 from struct import Struct, error
 
 from twistedkv.errors import ProtocolError
-from twistedkv.limits import FRAME_BYTES_MAX, SHARDS_MAX
+from twistedkv.limits import FRAME_BYTES_MAX, KEY_BYTES_MAX, SHARDS_MAX
 from twistedkv.messages.peer import (
     Ack,
     BeginFill,
@@ -17,6 +17,9 @@ from twistedkv.messages.peer import (
     RefusedSection,
     Replicate,
     Section,
+    SlotQuery,
+    SlotState,
+    SlotView,
 )
 from twistedkv.wire.fields import U16, U32, U64, Bytes, Enumerated, Family, Flag, Layout, Many, Rest
 from twistedkv.wire.shared import CONFIGURATION
@@ -29,8 +32,12 @@ FILL_CHUNK = 0x84
 FILL_SESSIONS = 0x85
 FILL_END = 0x86
 FILL_ACK = 0x87
+SLOT_QUERY = 0x88
+SLOT_STATE = 0x89
 
 _FILL = (("shard", U16), ("fill", U32), ("number", U32))
+
+_SLOT = (("shard", U16), ("epoch", U32), ("slot", U16), ("view", Enumerated(SlotView)))
 
 FAMILY = Family(
     "peer",
@@ -91,6 +98,8 @@ FAMILY = Family(
     (FILL_SESSIONS, Layout(FillSessions, *_FILL, ("sessions", Rest()))),
     (FILL_END, Layout(FillEnd, *_FILL)),
     (FILL_ACK, Layout(FillAck, *_FILL, ("refused", Flag()))),
+    (SLOT_QUERY, Layout(SlotQuery, *_SLOT, ("key", Bytes(U16, KEY_BYTES_MAX)))),
+    (SLOT_STATE, Layout(SlotState, *_SLOT, ("body", Rest()))),
 )
 
 _ACK_HEAD = Struct(">QQH")

@@ -111,9 +111,9 @@ class CopyChecks:
 
     def _around_purge(self, original: Any) -> Any:
         def purge(replica: Replica) -> None:
-            before = len(replica._tombstones)
+            before = len(replica.deletions)
             original(replica)
-            kept = replica.role is not ReplicaRole.LEARNER or len(replica._tombstones) == before
+            kept = replica.role is not ReplicaRole.LEARNER or len(replica.deletions) == before
             if self._watch.broken("I11", kept):
                 self._watch.wrong("I11", f"{Watch.name(replica)} forgets deletions during its fill")
 

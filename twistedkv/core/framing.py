@@ -1,0 +1,49 @@
+"""The end of a server's turn: all that its shards have for each peer, in frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from twistedkv.core.progress import Cover, PeerLink
+from twistedkv.core.turn import PeerMessage
+from twistedkv.limits import REPLICATE_BYTES_TARGET
+from twistedkv.messages.peer import Configure, Section
+
+if TYPE_CHECKING:
+    from twistedkv.core.replica import Replica
+
+
+def frames_of(dirty: Iterable[Replica], now: float) -> list[tuple[PeerLink, list[PeerMessage]]]:
+    """For each connected peer its messages, in order: configurations and starts of fills, then REPLICATE frames, each
+    closed when it has grown past REPLICATE_BYTES_TARGET."""
+    heads: dict[PeerLink, list[PeerMessage]] = {}
+    batches: dict[PeerLink, list[tuple[list[Section], list[Cover], int]]] = {}
+    for replica in dirty:
+        for follower in replica.leading.followers.values():
+            link = follower.link
+            if not link.connected or follower.stalled:
+                continue
+            configuration, begin, sections = replica.leading.outgoing(follower)
+            if link not in heads:
+                heads[link], batches[link] = [], []
+            head, peer_batches = heads[link], batches[link]
+            if configuration is not None:
+                head.append(Configure(configuration))
+            if begin is not None:
+                head.append(begin)
+            for section in sections:
+                if not peer_batches or peer_batches[-1][2] > REPLICATE_BYTES_TARGET:
+                    peer_batches.append(([], [], 0))
+                chosen, covers, size = peer_batches[-1]
+                if size and size + len(section.entries) > 2 * REPLICATE_BYTES_TARGET:
+                    peer_batches.append(([], [], 0))
+                    chosen, covers, size = peer_batches[-1]
+                chosen.append(section)
+                covers.append((replica, follower, section.first + section.count - 1, follower.fill))
+                peer_batches[-1] = (chosen, covers, size + len(section.entries) + 30)
+    frames: list[tuple[PeerLink, list[PeerMessage]]] = []
+    for link, head in heads.items():
+        head += [link.frame(sections, covers, size, now) for sections, covers, size in batches[link]]
+        frames.append((link, head))
+    return frames
