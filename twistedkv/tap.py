@@ -17,12 +17,12 @@ from twistedkv.service.config import (
     COORDINATOR_KNOBS,
     SERVER_KNOBS,
     CoordinatorOptions,
-    Knob,
     ServerOptions,
     cluster_options,
     coordinator_options,
     server_options,
 )
+from twistedkv.service.knobs import Knob
 
 COLLECTOR_THRESHOLDS = (100_000, 50, 100)
 """Objects made before the young ones are looked at; rounds of that before the older ones are, and the oldest."""

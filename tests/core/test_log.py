@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twistedkv.core.log import Chunk, Log
+from twistedkv.chunks import Chunk
+from twistedkv.core.log import Log
 
 
 def sequences(chunks):

@@ -28,7 +28,7 @@ from tests.support.servers import (
     section,
     small_keys,
 )
-from twistedkv.core import server as module
+from twistedkv.core import framing
 from twistedkv.core.dedup import DedupTable
 from twistedkv.core.lease import Timing
 from twistedkv.core.mailbox import Mailbox
@@ -249,7 +249,7 @@ def test_a_turn_without_news_says_nothing():
 
 
 def test_frames_are_closed_when_they_are_large_and_keep_the_order(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "REPLICATE_BYTES_TARGET", 300)
+    monkeypatch.setattr(framing, "REPLICATE_BYTES_TARGET", 300)
     desk = primary(A)
     desk.core.peer_lost(A)
     for number in range(1, 9):

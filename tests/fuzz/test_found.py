@@ -58,7 +58,7 @@ from twistedkv.messages.peer import (
     Section,
 )
 from twistedkv.records import make_record, version_of
-from twistedkv.service import config
+from twistedkv.service import config, knobs
 from twistedkv.wire import client as client_wire
 from twistedkv.wire import coordinator as coordinator_wire
 from twistedkv.wire import peer as peer_wire
@@ -318,7 +318,7 @@ def test_a_file_of_options_that_is_too_deep_is_no_file(tmp_path: Path) -> None:
     path = tmp_path / "options.toml"
     path.write_text("a = " + "[" * 100_000)
     with pytest.raises(ConfigurationError, match="not valid TOML"):
-        config.read_file(path, config.COORDINATOR_KNOBS)
+        knobs.read_file(path, config.COORDINATOR_KNOBS)
 
 
 @pytest.mark.parametrize("parse", [arguments.server_id, arguments.expected_version])

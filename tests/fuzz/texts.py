@@ -14,7 +14,7 @@ from twistedkv.cli import arguments, lines
 from twistedkv.client.arguments import parse_addresses
 from twistedkv.errors import ConfigurationError, InvalidRequest
 from twistedkv.history.record import Fault, Header, Record, header_line, line_of, read_header, read_history, record_of
-from twistedkv.service import config
+from twistedkv.service import config, knobs
 
 
 def check_history(data: bytes) -> None:
@@ -123,7 +123,7 @@ def check_arguments(data: bytes) -> None:
         case 4:
             _refusing(ConfigurationError, lambda: failpoints.parse(text))
         case 5:
-            found = _refusing(ValueError, lambda: config.address(text))
+            found = _refusing(ValueError, lambda: knobs.address(text))
             assert found is None or (found[0] and 0 < found[1] < 65536)
         case 6:
             given = {knob.name: text for knob in config.CLUSTER_KNOBS if not knob.flag}
@@ -132,8 +132,8 @@ def check_arguments(data: bytes) -> None:
         case 7:
             path = _Content("options.toml")
             path.content = data[1:]
-            _refusing(ConfigurationError, lambda: config.read_file(path, config.COORDINATOR_KNOBS))
-            _refusing(ConfigurationError, lambda: config.read_file(path, config.SERVER_KNOBS))
+            _refusing(ConfigurationError, lambda: knobs.read_file(path, config.COORDINATOR_KNOBS))
+            _refusing(ConfigurationError, lambda: knobs.read_file(path, config.SERVER_KNOBS))
 
 
 def _refusing(error: type[Exception], parse: Any) -> Any:

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from twistedkv.chunks import Chunk
 from twistedkv.core.entries import SEVERAL, decode_entries, records_of_update
-from twistedkv.core.log import Chunk
 from twistedkv.core.saved import SavedReplica, decode_saved, encode_saved
 from twistedkv.limits import SEQUENCE_MAX
 from twistedkv.messages.coordinator import ReplicaRole
@@ -37,6 +37,7 @@ class Keeping:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._stable = replica.store.stable
+        self.durable = self._stable is not None
         self.stable_to = SEQUENCE_MAX if self._stable is None else 0
         """Sequence up to which this copy may count itself (I3): with a durable store, what its disk has."""
         self.returned = False
@@ -62,10 +63,10 @@ class Keeping:
             self.stable_to = sequence_of(start)
 
     def logged(self, last: int) -> None:
-        """The log has grown, up to this sequence."""
-        if self._stable is not None:
-            self._unstable.append((self._stable.pending(), last))
-            self._replica.outbox.unstable[self._replica.shard] = None
+        """The log has grown, up to this sequence. Only to be called if the store is `durable`."""
+        assert self._stable is not None
+        self._unstable.append((self._stable.pending(), last))
+        self._replica.outbox.unstable[self._replica.shard] = None
 
     def save(self) -> None:
         """Have the store keep what this copy is."""

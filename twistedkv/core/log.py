@@ -8,51 +8,12 @@ keeps more of it, in its *archive*: a copy that comes back gets what it has miss
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
 
-import attrs
-
-from twistedkv.records import epoch_of, sequence_of, version_of
+from twistedkv.chunks import Archive, Chunk
+from twistedkv.records import epoch_of, sequence_of
 
 ARCHIVE_READ_BYTES = 4 * 1024 * 1024
 """So much is taken from an archive at once, or one chunk."""
-
-
-@attrs.define(eq=False)
-class Chunk:
-    """Entries `first` to `last`, encoded, all of them made in `epoch`. Chunks may overlap after a resend; receivers
-    skip what they have."""
-
-    first: int
-    last: int
-    epoch: int
-    entries: bytes
-
-    @property
-    def count(self) -> int:
-        """Number of entries."""
-        return self.last - self.first + 1
-
-    @property
-    def version(self) -> int:
-        """Of its last entry."""
-        return version_of(self.epoch, self.last)
-
-
-class Archive(Protocol):
-    """What a durable store keeps of one shard's log."""
-
-    def append(self, chunk: Chunk, commit: int) -> None:
-        """Keep what comes next; `commit` is the sequence up to which all is known to be committed."""
-
-    def restart(self) -> None:
-        """Forget everything."""
-
-    def after(self, sequence: int, bytes_max: int) -> list[Chunk] | None:
-        """Chunks that hold what comes after `sequence`, of about `bytes_max`; None when some of that is gone."""
-
-    def holding(self, sequence: int) -> Chunk | None:
-        """The chunk that this entry is in."""
 
 
 class Log:

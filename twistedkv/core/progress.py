@@ -116,48 +116,52 @@ class PeerLink:
 
         A shard that was refused in any of these frames is not advanced by any of them.
         """
-        advanced: dict[int, tuple[Replica, Follower]] = {}
-        answers = self._heard_of(ack, now, advanced)
-        while self._in_flight and self._in_flight[0].number <= ack.number:
-            frame = self._in_flight.popleft()
-            self._heard -= 1
-            self.unacknowledged_bytes -= frame.size
-            for replica, follower, upto, fill in frame.covers:
-                if fill != follower.fill:
-                    continue
-                follower.joined = bool(fill)
-                follower.acked = max(follower.acked, upto)
-                advanced[replica.shard] = (replica, follower)
-        for replica, follower in advanced.values():
-            replica.leading.follower_advanced(follower, now)
-        return answers
-
-    def _heard_of(
-        self, ack: Ack, now: float, advanced: dict[int, tuple[Replica, Follower]]
-    ) -> list[tuple[Replica, Follower, RefusedSection]]:
-        """Frames have come: that renews the lease, where they were not refused."""
         refused = {section.shard: section for section in ack.refused}
         answers: dict[int, tuple[Replica, Follower, RefusedSection]] = {}
-        heard = max(ack.number, ack.heard)
+        advanced: dict[int, tuple[Replica, Follower]] = {}
+        while self._in_flight and self._in_flight[0].number <= ack.number:
+            frame = self._in_flight.popleft()
+            self.unacknowledged_bytes -= frame.size
+            if self._heard:
+                self._heard -= 1
+            else:
+                self._hear(frame, refused, now, answers)
+            for replica, follower, upto, fill in frame.covers:
+                if fill == follower.fill:
+                    follower.joined = bool(fill)
+                    follower.acked = max(follower.acked, upto)
+                    advanced[replica.shard] = (replica, follower)
         for place in range(self._heard, len(self._in_flight)):
             frame = self._in_flight[place]
-            if frame.number > heard:
+            if frame.number > ack.heard:
                 break
             self._heard += 1
-            accepted: list[Cover] = []
-            for cover in frame.covers:
-                replica, follower, _, fill = cover
-                follower.heard_at = now
-                if fill != follower.fill:
-                    continue  # it was sent before the fill began (again), and says nothing about that
-                if refused and replica.shard in refused:
-                    answers[replica.shard] = (replica, follower, refused[replica.shard])
-                    continue
-                follower.lease_from = frame.sent_at
-                accepted.append(cover)
-                advanced[replica.shard] = (replica, follower)
-            frame.covers = accepted
+            self._hear(frame, refused, now, answers)
+            advanced.update((replica.shard, (replica, follower)) for replica, follower, _, _ in frame.covers)
+        for replica, follower in advanced.values():
+            replica.leading.follower_advanced(follower, now)
         return list(answers.values())
+
+    @staticmethod
+    def _hear(
+        frame: _FrameInFlight,
+        refused: dict[int, RefusedSection],
+        now: float,
+        answers: dict[int, tuple[Replica, Follower, RefusedSection]],
+    ) -> None:
+        """A frame has come: that renews the lease, where it was not refused. Only such covers are left."""
+        accepted: list[Cover] = []
+        for cover in frame.covers:
+            replica, follower, _, fill = cover
+            follower.heard_at = now
+            if fill != follower.fill:
+                continue  # it was sent before the fill began (again), and says nothing about that
+            if refused and replica.shard in refused:
+                answers[replica.shard] = (replica, follower, refused[replica.shard])
+                continue
+            follower.lease_from = frame.sent_at
+            accepted.append(cover)
+        frame.covers = accepted
 
     @property
     def unstored_since(self) -> float | None:

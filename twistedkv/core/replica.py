@@ -30,6 +30,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+from twistedkv.chunks import Chunk
 from twistedkv.clustermap import Configuration, Member
 from twistedkv.core.dedup import DedupTable
 from twistedkv.core.deletions import Deletions
@@ -38,15 +39,15 @@ from twistedkv.core.expiries import Expiries
 from twistedkv.core.keeping import Keeping
 from twistedkv.core.leading import Leading
 from twistedkv.core.lease import Timing
-from twistedkv.core.log import Chunk, Log
+from twistedkv.core.log import Log
 from twistedkv.core.mailbox import Outbox
 from twistedkv.core.progress import PeerLink
 from twistedkv.core.serving import Serving
 from twistedkv.errors import DamagedRecord, ProtocolError
-from twistedkv.limits import REPLICATE_BYTES_TARGET
+from twistedkv.limits import REPLICATE_BYTES_TARGET, SEQUENCE_BITS
 from twistedkv.messages.coordinator import ReplicaRole, Sealed, ShardReport
 from twistedkv.messages.peer import BeginFill, FillKind, Refusal, RefusedSection, Section
-from twistedkv.records import EXPIRES, TOMBSTONE, epoch_of, flagged, record_expiry, sequence_of, version_of
+from twistedkv.records import EXPIRES, TOMBSTONE, flagged, record_expiry, sequence_of, version_of
 from twistedkv.slots import slots_of
 from twistedkv.storage.interface import Store
 
@@ -285,8 +286,9 @@ class Replica:
 
     def _log(self, first: int, last: int, entries: bytes) -> None:
         """Add entries, which are of the epoch of the last update."""
-        self.log.append(Chunk(first, last, epoch_of(self.last), entries), self.commit)
-        self.keeping.logged(last)
+        self.log.append(Chunk(first, last, self.last >> SEQUENCE_BITS, entries), self.commit)
+        if self.keeping.durable:
+            self.keeping.logged(last)
 
     def _append_in_pieces(self, first: int) -> None:
         piece: list[bytes] = []

@@ -301,7 +301,8 @@ class ServerCore(Requests):
             if outbox.unstable:
                 self._keep()
                 self._settle(now)
-        frames += [(link, [query]) for link, query in self.scrub.questions()]
+        if self._stable is not None:
+            frames += [(link, [query]) for link, query in self.scrub.questions()]
         mailboxes, outbox.mailboxes = outbox.mailboxes, []
         if outbox.began_to_serve:
             outbox.began_to_serve = False

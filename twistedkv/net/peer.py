@@ -75,7 +75,6 @@ class PeerReceiver:
         self._server = server
         self._number = self._heard = self._said = 0
         """Of frames: up to which all may be relied on, have come, and were said to have come."""
-        self._refused: list[RefusedSection] = []
         server.links.receiver_connected(self)
 
     @fail_stop
@@ -104,27 +103,30 @@ class PeerReceiver:
             else:
                 raise ProtocolError(f"type 0x{message_type:02x} does not belong on a PEER connection")
         if number:
-            self._heard = number
-            self._refused += refused
-            self._server.when_stable(partial(self._stable, number))
-            if self._refused:
-                self.say_heard()
+            if self._server.stable:
+                self._number = self._heard = self._said = number
+                self.connection.send(ACK, encode_ack(number, number, refused))
+            else:
+                self._heard = number
+                self._server.when_stable(partial(self._stable, number))
+                if refused:
+                    self._acknowledge(refused)
         if not core.outbox.empty:
             self._server.end_turn_soon()
 
     def _stable(self, number: int) -> None:
         """All frames up to this one may be relied on."""
         self._number = number
-        self._acknowledge()
+        self._acknowledge([])
 
     def say_heard(self) -> None:
         """Say which frames have come, if they still wait for the disk: the lease does not depend on that."""
-        if self._said != self._heard or self._refused:
-            self._acknowledge()
+        if self._said != self._heard:
+            self._acknowledge([])
 
-    def _acknowledge(self) -> None:
+    def _acknowledge(self, refused: list[RefusedSection]) -> None:
         if not self.connection.closed:
-            self._said, refused, self._refused = self._heard, self._refused, []
+            self._said = self._heard
             self.connection.send(ACK, encode_ack(self._number, self._heard, refused))
 
     def connection_lost(self, reason: str) -> None:

@@ -7,8 +7,7 @@ ConfigurationError that names the file, the key, and what is expected.
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,19 @@ from twistedkv.limits import (
     SHARDS_MAX,
     SHARDS_PER_SERVER,
 )
+from twistedkv.service.knobs import (
+    DEFAULT_PORT,
+    Knob,
+    address,
+    boolean,
+    integer,
+    one_of,
+    path,
+    read_options,
+    seconds,
+    text,
+)
 
-DEFAULT_PORT = 7400
 DEFAULT_LINE_PORT = 7379
 DEFAULT_CLUSTER = "twistedkv"
 REPLACE_AFTER_SECONDS = 10.0
@@ -111,133 +121,26 @@ class CoordinatorOptions:
     """Begin with empty shards where a killed run took the data with it."""
 
 
-@attrs.frozen
-class Knob:
-    """One option: its name (as a flag `--name`, in a file `name`), and how its value is read and checked."""
-
-    name: str
-    read: Callable[[Any], Any]
-    """From a flag's text or a TOML value. Raises ValueError, whose text says what is expected."""
-    help: str
-    flag: bool = False
-    """Takes no value on the command line."""
-    short: str | None = None
-
-    @property
-    def key(self) -> str:
-        """The attribute of the options."""
-        return self.name.replace("-", "_")
-
-
-def _integer(least: int, most: int) -> Callable[[Any], int]:
-    expected = f"a whole number from {least} to {most}"
-
-    def read(value: Any) -> int:
-        if isinstance(value, str):
-            try:
-                value = int(value)
-            except ValueError:
-                raise ValueError(expected) from None
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise ValueError(expected)
-        return value
-
-    return read
-
-
-def _seconds(least: float, most: float) -> Callable[[Any], float]:
-    expected = f"a number of seconds from {least:g} to {most:g}"
-
-    def read(value: Any) -> float:
-        if isinstance(value, str):
-            try:
-                value = float(value)
-            except ValueError:
-                raise ValueError(expected) from None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            raise ValueError(expected)
-        return float(value)
-
-    return read
-
-
-def _text(expected: str, most: int, *, least: int = 1) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or not least <= len(value.encode()) <= most or not value.isprintable():
-            raise ValueError(expected)
-        return value
-
-    return read
-
-
-def _boolean(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValueError("true or false")
-
-
-def _one_of(*words: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if value not in words:
-            raise ValueError(" or ".join(words))
-        return str(value)
-
-    return read
-
-
-def _path(value: Any) -> Path:
-    try:
-        if isinstance(value, str) and value and "\0" not in value:
-            return Path(value).expanduser()
-    except RuntimeError:  # of a user who has no home
-        pass
-    raise ValueError("a path")
-
-
-def address(value: Any) -> tuple[str, int]:
-    """`host:port`, `[v6 address]:port`, or a host alone (then the default port). Raises ValueError."""
-    expected = 'host:port, as in "127.0.0.1:7400"'
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(expected)
-    text = value.strip()
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError(expected)
-        port = rest[1:]
-    else:
-        host, _, port = text.partition(":")
-    if not host or ":" in port:
-        raise ValueError(expected)
-    try:
-        number = int(port) if port else DEFAULT_PORT
-    except ValueError:
-        raise ValueError(expected) from None
-    if not 1 <= number <= 65535:
-        raise ValueError(expected)
-    return host, number
-
-
 def _server_id(value: Any) -> int:
     if isinstance(value, str):
         value = value.removeprefix("server_")
-    return _integer(0, SERVERS_MAX)(value)
+    return integer(0, SERVERS_MAX)(value)
 
 
-_HOST = _text("a host name or address", HOST_BYTES_MAX)
-_NAME = _text(f"a name of 1 to {CLUSTER_NAME_BYTES_MAX} bytes", CLUSTER_NAME_BYTES_MAX)
-_ANY_NAME = _text(f"a name of at most {CLUSTER_NAME_BYTES_MAX} bytes", CLUSTER_NAME_BYTES_MAX, least=0)
-_PORT = _integer(0, 65535)
+_HOST = text("a host name or address", HOST_BYTES_MAX)
+_NAME = text(f"a name of 1 to {CLUSTER_NAME_BYTES_MAX} bytes", CLUSTER_NAME_BYTES_MAX)
+_ANY_NAME = text(f"a name of at most {CLUSTER_NAME_BYTES_MAX} bytes", CLUSTER_NAME_BYTES_MAX, least=0)
+_PORT = integer(0, 65535)
 
 _LINE_KNOBS = (
-    Knob("moved", _boolean, "answer line clients MOVED for keys of other servers, instead of forwarding", flag=True),
-    Knob("line-idle", _seconds(0, 86400 * 365), "seconds after which a silent line client is cut off [0: never]"),
+    Knob("moved", boolean, "answer line clients MOVED for keys of other servers, instead of forwarding", flag=True),
+    Knob("line-idle", seconds(0, 86400 * 365), "seconds after which a silent line client is cut off [0: never]"),
 )
 
 _STORAGE_KNOBS = (
-    Knob("engine", _one_of("memory", "lmdb"), "memory, or lmdb: on disk, safe in power cuts [memory]"),
-    Knob("durability", _one_of("sync", "interval"), "lmdb: acknowledge what is stored (sync), or sooner [sync]"),
-    Knob("sync-interval", _seconds(0.001, 60), "with interval: seconds of writes that a crash may cost [0.1]"),
+    Knob("engine", one_of("memory", "lmdb"), "memory, or lmdb: on disk, safe in power cuts [memory]"),
+    Knob("durability", one_of("sync", "interval"), "lmdb: acknowledge what is stored (sync), or sooner [sync]"),
+    Knob("sync-interval", seconds(0.001, 60), "with interval: seconds of writes that a crash may cost [0.1]"),
 )
 
 SERVER_KNOBS = (
@@ -249,96 +152,47 @@ SERVER_KNOBS = (
     Knob("line-port", _PORT, "port for telnet, redis-cli and the like [0: a free one]"),
     *_LINE_KNOBS,
     Knob("course-port", _PORT, "port for clients of the original system [0: none]"),
-    Knob("standby", _boolean, "wait to replace a failed server", flag=True),
+    Knob("standby", boolean, "wait to replace a failed server", flag=True),
     *_STORAGE_KNOBS,
-    Knob("data-dir", _path, "where lmdb has its files (in store), and dumps are written [.]"),
-    Knob("store-dir", _path, "where lmdb has its files, if elsewhere"),
-    Knob("die-with-parent", _boolean, "end when the parent process or standard input ends", flag=True),
+    Knob("data-dir", path, "where lmdb has its files (in store), and dumps are written [.]"),
+    Knob("store-dir", path, "where lmdb has its files, if elsewhere"),
+    Knob("die-with-parent", boolean, "end when the parent process or standard input ends", flag=True),
 )
 
 _COORDINATOR_KNOBS = (
     Knob("cluster", _NAME, f"name of the cluster [{DEFAULT_CLUSTER}]"),
     Knob("host", _HOST, "address to listen on [127.0.0.1]"),
     Knob("port", _PORT, f"port to listen on, 0 for a free one [{DEFAULT_PORT}]", short="p"),
-    Knob("servers", _integer(1, SERVERS_MAX), "servers that form the cluster [3]", short="s"),
-    Knob("copies", _integer(1, COPIES_MAX), "copies of each shard [2]"),
-    Knob("min-copies", _integer(1, COPIES_MAX), "fewer copies than this refuse writes [1]"),
-    Knob("shards", _integer(1, SHARDS_MAX), f"shards [{SHARDS_PER_SERVER} for each server]"),
-    Knob("heartbeat", _seconds(0.02, 60), f"seconds between heartbeats [{HEARTBEAT_SECONDS}]"),
+    Knob("servers", integer(1, SERVERS_MAX), "servers that form the cluster [3]", short="s"),
+    Knob("copies", integer(1, COPIES_MAX), "copies of each shard [2]"),
+    Knob("min-copies", integer(1, COPIES_MAX), "fewer copies than this refuse writes [1]"),
+    Knob("shards", integer(1, SHARDS_MAX), f"shards [{SHARDS_PER_SERVER} for each server]"),
+    Knob("heartbeat", seconds(0.02, 60), f"seconds between heartbeats [{HEARTBEAT_SECONDS}]"),
     Knob(
         "replace-after",
-        _seconds(0, 86400),
+        seconds(0, 86400),
         f"seconds until survivors take over a failed server's copies [{REPLACE_AFTER_SECONDS:g}]",
     ),
     Knob("line-port", _PORT, f"line port of server 1, one more for each other [{DEFAULT_LINE_PORT}]; 0: free ones"),
     *_LINE_KNOBS,
     Knob("course-port", _PORT, "port for clients of the original system, one more for each spawned server [0: none]"),
     *_STORAGE_KNOBS,
-    Knob("base-dir", _path, "directory of the map store, the logs, and the servers' data [.cluster]", short="b"),
-    Knob("ready-file", _path, "file to write when every shard is served"),
+    Knob("base-dir", path, "directory of the map store, the logs, and the servers' data [.cluster]", short="b"),
+    Knob("ready-file", path, "file to write when every shard is served"),
 )
 COORDINATOR_KNOBS = (
     *_COORDINATOR_KNOBS,
-    Knob("spawn", _boolean, "start local servers, and replace them when they fail", flag=True),
+    Knob("spawn", boolean, "start local servers, and replace them when they fail", flag=True),
 )
 CLUSTER_KNOBS = (
     *_COORDINATOR_KNOBS,
-    Knob("accept-loss", _boolean, "begin empty where a killed run took the data with it", flag=True),
+    Knob("accept-loss", boolean, "begin empty where a killed run took the data with it", flag=True),
 )
-
-
-def read_file(path: Path, knobs: tuple[Knob, ...]) -> dict[str, Any]:
-    """The values in a TOML file, checked, by key. Raises ConfigurationError."""
-    try:
-        with path.open("rb") as file:
-            table = tomllib.load(file)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # also what is UTF-8 no more, a number too long, or nested too deep
-        raise ConfigurationError(f"{path}: is not valid TOML: {error}") from error
-    by_name = {knob.name: knob for knob in knobs}
-    values = {}
-    for name, value in table.items():
-        knob = by_name.get(name)
-        if knob is None:
-            known = ", ".join(sorted(by_name))
-            raise ConfigurationError(f"{path}: {name}: there is no such key, expected one of {known}")
-        values[knob.key] = _checked(knob, value, f"{path}: {name}")
-    return values
-
-
-def read_flags(given: Mapping[str, Any], knobs: tuple[Knob, ...]) -> dict[str, Any]:
-    """The values given on the command line (None or False: not given), checked, by key.
-
-    Raises ConfigurationError.
-    """
-    values: dict[str, Any] = {}
-    for knob in knobs:
-        value = given.get(knob.name)
-        if knob.flag:
-            if value:
-                values[knob.key] = True
-        elif value is not None:
-            values[knob.key] = _checked(knob, value, f"--{knob.name}")
-    return values
-
-
-def _checked(knob: Knob, value: Any, where: str) -> Any:
-    try:
-        return knob.read(value)
-    except ValueError as error:
-        raise ConfigurationError(f"{where}: expected {error}, got {value!r}") from None
-
-
-def _values(given: Mapping[str, Any], knobs: tuple[Knob, ...], file: str | None) -> dict[str, Any]:
-    values = read_file(Path(file), knobs) if file else {}
-    values.update(read_flags(given, knobs))
-    return values
 
 
 def server_options(given: Mapping[str, Any], file: str | None = None) -> ServerOptions:
     """Options of `server` from flags (by name) and perhaps a TOML file. Raises ConfigurationError."""
-    values = _values(given, SERVER_KNOBS, file)
+    values = read_options(given, SERVER_KNOBS, file)
     if "id" in values:
         values["server_id"] = values.pop("id")
     if "line_idle" in values:
@@ -348,12 +202,12 @@ def server_options(given: Mapping[str, Any], file: str | None = None) -> ServerO
 
 def coordinator_options(given: Mapping[str, Any], file: str | None = None) -> CoordinatorOptions:
     """Options of `coordinator` from flags (by name) and perhaps a TOML file. Raises ConfigurationError."""
-    return _coordinator(_values(given, COORDINATOR_KNOBS, file))
+    return _coordinator(read_options(given, COORDINATOR_KNOBS, file))
 
 
 def cluster_options(given: Mapping[str, Any], file: str | None = None) -> CoordinatorOptions:
     """Options of `cluster` from flags (by name) and perhaps a TOML file. Raises ConfigurationError."""
-    return _coordinator({**_values(given, CLUSTER_KNOBS, file), "spawn": True, "owns_servers": True})
+    return _coordinator({**read_options(given, CLUSTER_KNOBS, file), "spawn": True, "owns_servers": True})
 
 
 def _check_ports(options: CoordinatorOptions) -> None:

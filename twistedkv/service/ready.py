@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from twistedkv.service.config import DEFAULT_LINE_PORT, DEFAULT_PORT
+from twistedkv.service.config import DEFAULT_LINE_PORT
+from twistedkv.service.knobs import DEFAULT_PORT
 
 LINES_SHOWN = 5
 DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"

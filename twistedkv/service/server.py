@@ -280,13 +280,19 @@ class ServerService(MultiService):
 
     # Turns.
 
+    @property
+    def stable(self) -> bool:
+        """Whether all that was put into the store so far may be relied on."""
+        stable = None if self.core is None else self.core.store.stable
+        return stable is None or stable.pending() <= stable.settled()
+
     def when_stable(self, act: Callable[[], None]) -> None:
         """Do it when all that was put into the store so far may be relied on: at once, if the store is not durable."""
-        stable = None if self.core is None else self.core.store.stable
-        if stable is None or stable.pending() <= stable.settled():
+        if self.stable:
             act()
         else:
-            self._unstable.append((stable.pending(), act))
+            assert self.core is not None and self.core.store.stable is not None
+            self._unstable.append((self.core.store.stable.pending(), act))
             self.end_turn_soon()
 
     def when_stored(self, act: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
-from twistedkv.core.log import Chunk
+from twistedkv.chunks import Chunk
 from twistedkv.errors import DiskFull, StorageFailed
 from twistedkv.simulation.process import Process
 from twistedkv.simulation.timeline import Killed

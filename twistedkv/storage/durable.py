@@ -12,15 +12,15 @@ A disk keeps each record, chunk, state and table with its checksum, and looks at
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
 
-from twistedkv.core.log import Chunk
+from twistedkv.chunks import Chunk
 from twistedkv.errors import DamagedRecord
 from twistedkv.limits import LOG_KEPT_BYTES, SLOTS
+from twistedkv.storage.archive import ShardLog
 from twistedkv.storage.interface import Kept, Stable
 
 _NOWHERE = -1
@@ -113,89 +113,6 @@ class Disk(Protocol):
         """Use it no more."""
 
 
-class _ShardLog:
-    """What the disk has of one shard's log (`core.log.Archive`), and will have."""
-
-    def __init__(self, store: DurableStore, shard: int) -> None:
-        self._store = store
-        self._shard = shard
-        self.chunks: deque[tuple[int, int, int]] = deque()
-        """(first, last, bytes), oldest first; those of the open and the written batch are among them."""
-        self.bytes = 0
-        self.table_at = 0
-        self.since_table = 0
-        """Bytes of entries since the dedup table was kept."""
-        self._commit = 0
-
-    def append(self, chunk: Chunk, commit: int) -> None:
-        """See Archive."""
-        batch = self._store.open_batch
-        size = len(chunk.entries)
-        while self.chunks and self.chunks[-1][0] >= chunk.first:  # after a resend: all that they hold is in this one
-            self._remove(self.chunks.pop())
-        batch.chunks.append((self._shard, chunk, commit))
-        batch.bytes += size
-        self.chunks.append((chunk.first, chunk.last, size))
-        self.bytes += size
-        self.since_table += size
-        self._commit = commit
-        self._trim()
-
-    def _trim(self) -> None:
-        chunks = self.chunks
-        needed = min(self._commit, self.table_at)
-        while self.bytes > LOG_KEPT_BYTES and len(chunks) > 1 and chunks[0][1] <= needed:
-            self._remove(chunks.popleft())
-
-    def _remove(self, chunk: tuple[int, int, int]) -> None:
-        first, _, size = chunk
-        self.bytes -= size
-        batch = self._store.open_batch
-        batch.chunks = [each for each in batch.chunks if each[0] != self._shard or each[1].first != first]
-        batch.trimmed.append((self._shard, first))
-
-    def restart(self) -> None:
-        """See Archive."""
-        self.chunks.clear()
-        self.bytes = self.table_at = self.since_table = self._commit = 0
-        self._store.restarted(self._shard)
-
-    def after(self, sequence: int, bytes_max: int) -> list[Chunk] | None:
-        """See Archive."""
-        found: list[Chunk] = []
-        size = 0
-        if not self.chunks or self.chunks[0][0] > sequence + 1:
-            return None
-        for first, last, length in self._from(sequence + 1):
-            if found and size + length > bytes_max:
-                break
-            if last > sequence:
-                found.append(self._read(first))
-                size += length
-        return found
-
-    def holding(self, sequence: int) -> Chunk | None:
-        """See Archive."""
-        for first, last, _ in self._from(sequence):
-            if first <= sequence <= last:
-                return self._read(first)
-            if first > sequence:
-                break
-        return None
-
-    def _from(self, sequence: int) -> Iterator[tuple[int, int, int]]:
-        """The chunks from that on which this entry may be in: what is asked for is near the end, as a rule."""
-        skip = 0
-        for _, last, _ in self.chunks:
-            if last >= sequence:
-                break
-            skip += 1
-        return (self.chunks[place] for place in range(skip, len(self.chunks)))
-
-    def _read(self, first: int) -> Chunk:
-        return self._store.read_chunk(self._shard, first)
-
-
 class DurableStore:
     """`storage.interface.Store` and `Stable` over a disk. With `at_once`, batches count as stored before they are: what
     the last of them hold is lost when the process ends."""
@@ -208,7 +125,7 @@ class DurableStore:
         self._at_once = at_once
         self._shard_of = [_NOWHERE] * SLOTS
         self._slots: dict[int, range] = {}
-        self._logs: dict[int, _ShardLog] = {}
+        self._logs: dict[int, ShardLog] = {}
         self.open_batch = Batch(1, shard_of=self._shard_of)
         self._writing: Batch | None = None
         self._stored = 0
@@ -262,7 +179,7 @@ class DurableStore:
     def _find(self) -> dict[int, Kept]:
         found = {}
         for shard, each in self.disk.find().items():
-            log = self._logs[shard] = _ShardLog(self, shard)
+            log = self._logs[shard] = ShardLog(self, shard)
             log.chunks.extend(each.chunks)
             log.bytes = sum(size for _, _, size in each.chunks)
             log.table_at = each.table_at
@@ -279,11 +196,11 @@ class DurableStore:
             found[shard] = Kept(each.state, chunks, last, commit, each.table_at, each.table)
         return found
 
-    def archive(self, shard: int) -> _ShardLog:
+    def archive(self, shard: int) -> ShardLog:
         """See Stable."""
         log = self._logs.get(shard)
         if log is None:
-            log = self._logs[shard] = _ShardLog(self, shard)
+            log = self._logs[shard] = ShardLog(self, shard)
         return log
 
     def save(self, shard: int, state: bytes) -> None:

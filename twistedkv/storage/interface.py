@@ -7,7 +7,7 @@ from typing import Protocol
 
 import attrs
 
-from twistedkv.core.log import Archive, Chunk
+from twistedkv.chunks import Archive, Chunk
 
 
 class Store(Protocol):

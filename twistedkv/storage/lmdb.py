@@ -25,8 +25,8 @@ from typing import Any
 
 import lmdb
 
+from twistedkv.chunks import Chunk
 from twistedkv.clustermap import STORE_ID_BYTES
-from twistedkv.core.log import Chunk
 from twistedkv.errors import ConfigurationError, DamagedRecord, DiskFull, StorageFailed
 from twistedkv.limits import SHARDS_MAX
 from twistedkv.storage.checked import CHECKSUM_BYTES, open_item, open_record, seal_item
