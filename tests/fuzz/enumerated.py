@@ -24,6 +24,7 @@ OUTSIDE = {
     "mapstore.sqlite": "the same",
     "storage": "a server's own files, whose checksums are looked at first",
     "core.saved": "the same",
+    "core.evidence.listing_of": "looks at records that the store has looked at",
     "simulation": "is no part of a daemon, and reads only what it has made itself",
     "net.framed.Connection.hello_received": "refuses everything; both kinds of connection have their own",
 }

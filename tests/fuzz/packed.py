@@ -8,6 +8,7 @@ from tests.support.servers import ME, SMALL, WALL, A, B, Desk, configuration, en
 from tests.wire.examples import LOG_ENTRY, RECORDS, SESSIONS
 from twistedkv.core.dedup import DedupTable
 from twistedkv.core.entries import SEVERAL, decode_entries, encode_entry, encode_records, records_of_update
+from twistedkv.core.evidence import decode_listing, encode_listing, judge
 from twistedkv.errors import ProtocolError
 from twistedkv.limits import SLOTS
 from twistedkv.messages.client import Scan, ScanPage
@@ -156,3 +157,18 @@ def packed_sessions(count: int, clients: int = 0) -> bytes:
 def merged(packed: bytes) -> None:
     """Have a table learn them."""
     DedupTable().merge(packed)
+
+
+def check_listing(data: bytes) -> None:
+    """What a copy says of a slot."""
+    try:
+        listing = decode_listing(data)
+    except ProtocolError:
+        return
+    assert decode_listing(encode_listing(listing)) == listing
+    judge(listing, {1: {}})
+
+
+def listing_seeds() -> list[bytes]:
+    """Of nothing, and of records of which one is damaged."""
+    return [encode_listing({}), encode_listing({b"a": (7, 8), b"bc": None})]

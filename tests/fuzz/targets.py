@@ -87,6 +87,7 @@ TARGETS = {
             packed.entries_seeds,
             ("core.entries.decode_entries", "core.entries.decode_records"),
         ),
+        Target("listing", packed.check_listing, packed.listing_seeds, ("core.evidence.decode_listing",)),
         Target("sessions", packed.check_sessions, packed.sessions_seeds, ("core.dedup.DedupTable.merge",)),
         Target("requests", line.check_requests, line.requests_seeds, ("resp.requests.RequestParser.feed",), line.WORDS),
         Target(
@@ -176,7 +177,7 @@ TARGETS = {
                 "net.streaming.FillSender.frames_received",
                 "service.registration._CoordinatorSession.frames_received",
                 "service.registration.Registration._call",
-                "core.server.ServerCore.requests",
+                "core.requests.Requests.requests",
                 "core.replica.Replica._apply",
                 "core.reading.Reading._get",
                 "storage.memory.MemoryStore.purge",

@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from tests.support.disks import store_on, write_out
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
 from twistedkv.core.dedup import DedupTable
 from twistedkv.core.entries import ONE, SEVERAL, encode_entry, encode_records
@@ -25,9 +26,12 @@ from twistedkv.core.transfer import FillSource
 from twistedkv.errors import Status
 from twistedkv.messages.client import Put, Result, ScanPage
 from twistedkv.messages.coordinator import Heartbeat, ReplicaRole, Seal, Sealed
-from twistedkv.messages.peer import Ack, BeginFill, Configure, RefusedSection, Replicate, Section
+from twistedkv.messages.peer import Ack, BeginFill, Configure, RefusedSection, Replicate, Section, SlotQuery
 from twistedkv.records import TOMBSTONE, make_record, version_of
+from twistedkv.simulation.platter import Platter
 from twistedkv.slots import slot_of
+from twistedkv.storage.durable import DurableStore
+from twistedkv.storage.interface import Store
 from twistedkv.storage.memory import MemoryStore
 from twistedkv.wire import peer as peer_wire
 from twistedkv.wire.client import decode_response, encode_request
@@ -104,10 +108,11 @@ def section(
 class Desk:
     """One core. `now` is its clock; `wall`, in milliseconds since 1970, stands until the test sets it."""
 
-    def __init__(self, me: Member = ME, now: float = 100.0) -> None:
+    def __init__(self, me: Member = ME, now: float = 100.0, store: Store | None = None) -> None:
         self.now = now
         self.wall = WALL
-        self.core = ServerCore(me, MemoryStore(), TIMING, lambda: self.now, lambda: self.wall)
+        store = MemoryStore() if store is None else store
+        self.core = ServerCore(me, store, TIMING, lambda: self.now, lambda: self.wall)
         self.answers: dict[int, list[Result | ScanPage]] = {}
         """By request id, all of them."""
         self.asked = 0
@@ -291,7 +296,14 @@ def small_keys(count: int, tag: bytes = b"k") -> list[bytes]:
 class Pair:
     """Several cores with one small shard. Everything that is said is delivered at once (`settle`)."""
 
-    def __init__(self, servers: int = 2, copies: int = 2, sessions_max: int | None = None) -> None:
+    def __init__(
+        self, servers: int = 2, copies: int = 2, sessions_max: int | None = None, *, durable: bool = False
+    ) -> None:
+        self._durable = durable
+        self.platters: dict[int, Platter] = {}
+        """By server: what outlives its processes."""
+        self.slow: set[int] = set()
+        """Servers whose disks store nothing."""
         self.desks: dict[int, Desk] = {}
         self.sources: list[FillSource] = []
         self._sessions_max = sessions_max
@@ -314,10 +326,17 @@ class Pair:
         return self.desks[self.configuration.primary.server_id]
 
     def start(self, server_id: int) -> Desk:
-        """A new process, with nothing in memory."""
-        self._incarnations[server_id] = self._incarnations.get(server_id, 0) + 1
+        """A new process, with nothing in memory, or what is on its disk."""
         now = max((desk.now for desk in self.desks.values()), default=100.0)
-        desk = self.desks[server_id] = Desk(member(server_id, self._incarnations[server_id]), now)
+        if self._durable:
+            platter = self.platters.setdefault(server_id, Platter(member(server_id).store_id))
+            desk = Desk(member(server_id), now, store_on(platter))
+            desk.core.restore()
+            desk.core.promise_anew(now)
+        else:
+            self._incarnations[server_id] = self._incarnations.get(server_id, 0) + 1
+            desk = Desk(member(server_id, self._incarnations[server_id]), now)
+        self.desks[server_id] = desk
         if self.map.shards:
             self._tell(desk)
         return desk
@@ -363,6 +382,10 @@ class Pair:
             if other is not None and other.core.me == peer and not link.connected:
                 desk.core.peer_connected(peer)
         desk.flush()
+        store = desk.core.store
+        if isinstance(store, DurableStore) and desk.core.me.server_id not in self.slow:
+            write_out(store)
+            desk.flush()
         sent, desk.sent = desk.sent, {}
         for peer, messages in sent.items():
             other = self.desks.get(peer.server_id)
@@ -377,8 +400,17 @@ class Pair:
                 other.core.configured(message, other.now)
             elif isinstance(message, BeginFill):
                 other.core.begin_fill(message)
+            elif isinstance(message, SlotQuery):
+                desk.core.scrub.answered(other.core.me, recoded(other.core.scrub.answer(message)))
             else:
                 ack = other.core.replicate(message, other.now)
+                store = other.core.store
+                if isinstance(store, DurableStore):
+                    other.flush()
+                    if other.core.me.server_id in self.slow:
+                        ack = attrs.evolve(ack, number=0)
+                    else:
+                        write_out(store)
                 if acknowledge:
                     desk.core.acknowledged(other.core.me, recoded(ack), desk.now)
 
