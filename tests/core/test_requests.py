@@ -32,7 +32,7 @@ def test_a_part_of_the_map_is_not_given_away():
 
 def test_a_slot_that_does_not_exist_is_refused():
     desk = primary(A)
-    asked = desk.ask(Scan(20000, b"", 10, False, b""))
+    asked = desk.ask(Scan(20000, b"", 10, b"", False))
     assert desk.status(asked) is Status.INVALID_REQUEST
 
 

@@ -13,14 +13,12 @@ from twistedkv.service.config import (
     COORDINATOR_KNOBS,
     SERVER_KNOBS,
     CoordinatorOptions,
-    Knob,
     ServerOptions,
-    address,
     cluster_options,
     coordinator_options,
-    read_file,
     server_options,
 )
+from twistedkv.service.knobs import Knob, address, read_file
 
 ETC = Path(__file__).parent.parent.parent / "etc"
 
