@@ -77,7 +77,7 @@ class SimulatedServer:
         """What it says first."""
         number, identity = self.member.server_id, self.member.store_id
         hello = Hello(PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, Role.SERVER, cluster, number, identity)
-        started = Started(number, identity, "127.0.0.1", 10_000 + number, 0, 0, number, False, [])
+        started = Started(number, identity, "127.0.0.1", 10_000 + number, 0, 0, number, False, "", [])
         return encode_frame(HELLO_TYPE, HELLO.encode(hello)) + encode_frame(*FAMILY.encode(started), 1)
 
     def heartbeat(self, map_version: int) -> bytes:

@@ -41,6 +41,7 @@ HELLO_SECONDS_MAX = 5.0
 TEXT_BYTES_MAX = 4096
 CLUSTER_NAME_BYTES_MAX = 64
 HOST_BYTES_MAX = 255
+ENGINE_BYTES_MAX = 100
 JSON_BYTES_MAX = 4 * 1024 * 1024
 
 # Answers of RESP, as a client reads them. One answer has at most so many bytes, values, and lists within lists.

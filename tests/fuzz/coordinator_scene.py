@@ -149,9 +149,9 @@ def _coordinator_phrases(scene: CoordinatorScene) -> dict[str, list[bytes]]:
     return {
         "member": [framed(family, message, 1) for message in member],
         "newcomer": [
-            framed(family, Started(3, STORES[3], "127.0.0.1", 7403, 0, 0, 3, False, []), 1),
-            framed(family, Started(0, STORES[3], "127.0.0.1", 7403, 0, 0, 3, True, reports), 1),
-            framed(family, Started(1, STORES[3], "127.0.0.1", 7403, 0, 0, 3, False, reports), 1),
+            framed(family, Started(3, STORES[3], "127.0.0.1", 7403, 0, 0, 3, False, "memory", []), 1),
+            framed(family, Started(0, STORES[3], "127.0.0.1", 7403, 0, 0, 3, True, "", reports), 1),
+            framed(family, Started(1, STORES[3], "127.0.0.1", 7403, 0, 0, 3, False, "", reports), 1),
             framed(family, Heartbeat(3, STORES[3], 1, 1, 10, 1000, reports, fills)),
             framed(family, Leaving(3), 2),
         ],

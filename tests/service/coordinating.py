@@ -139,7 +139,19 @@ class FakeServer:
     def introduce(self) -> None:
         """Started."""
         self.send(
-            Started(self.server_id, self.store_id, "127.0.0.1", self.pid, 0, 0, self.pid, self.standby, self.reports), 1
+            Started(
+                self.server_id,
+                self.store_id,
+                "127.0.0.1",
+                self.pid,
+                0,
+                0,
+                self.pid,
+                self.standby,
+                "memory",
+                self.reports,
+            ),
+            1,
         )
 
     def send(self, message: Any, request_id: int = 0) -> None:

@@ -250,7 +250,7 @@ def test_what_an_older_connection_has_not_delivered_is_not_executed(daemons: Dae
 def test_a_client_that_does_not_read_bounds_what_is_made_for_it(
     daemons: Daemons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twistedkv.core.server.CLIENT_OUTPUT_BYTES_MAX", 1_000_000)
+    monkeypatch.setattr("twistedkv.core.requests.CLIENT_OUTPUT_BYTES_MAX", 1_000_000)
     client = daemons.client()
     daemons.result(client.put(b"large", b"x" * 100_000))
     server_id = daemons.primary_of(b"large").server_id

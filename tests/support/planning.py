@@ -237,6 +237,7 @@ class World:
             9000 + server.pid,
             server.pid,
             server.standby,
+            "memory",
             server.reports(),
         )
         admission, step = self.planner.register(started, self.now)

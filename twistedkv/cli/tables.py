@@ -36,6 +36,7 @@ def status_view(status: Json) -> RenderableType:
     parts.extend(_lost_lines(status))
     if status["servers"]:
         parts.append(servers_table(status["servers"]))
+        parts.append(_engines_line(status["servers"]))
     running = [operation for operation in status["operations"] if operation["state"] == "running"]
     if running:
         parts.append(operations_table(running))
@@ -44,6 +45,12 @@ def status_view(status: Json) -> RenderableType:
     else:
         parts.append(Text("The cluster has not been formed yet: it waits for its servers.", style="yellow"))
     return Group(*spaced(parts))
+
+
+def _engines_line(servers: Iterable[Json]) -> Text:
+    """Which engines there are, and what a power cut costs."""
+    engines = sorted({server.get("engine") or "unknown" for server in servers})
+    return Text("Data are kept in " + "; some in ".join(engines) + ".")
 
 
 def spaced(parts: Iterable[RenderableType]) -> list[RenderableType]:

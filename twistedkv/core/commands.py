@@ -170,6 +170,7 @@ def _server_json(state: CoordinatorState, server_id: int, now: float) -> dict[st
         "learners": _count(server.member in c.learners for c in state.shards.values()),
         "keys": view.keys,
         "bytes": view.bytes_stored,
+        "engine": view.engine,
     }
 
 

@@ -59,6 +59,7 @@ def register(state: CoordinatorState, started: Started, now: float) -> Admission
     state.reaped.pop(Member(server_id, started.store_id), None)
     state.set_connected(server_id, True)
     view.standby = started.standby
+    view.engine = started.engine
     view.leaving_answered = False
     view.reports = {report.shard: report for report in started.reports}
     view.told = None

@@ -101,6 +101,8 @@ class View:
     connected: bool = False
     standby: bool = False
     """It asked to be one."""
+    engine: str = ""
+    """Where its data are, in its own words."""
     keys: int = 0
     bytes_stored: int = 0
     reports: dict[int, ShardReport] = attrs.Factory(dict)

@@ -80,6 +80,8 @@ def _memory(desk: Desk) -> _Fields:
 def _persistence(desk: Desk) -> _Fields:
     return {
         "loading": 0,
+        "twistedkv_engine": desk.server.options.engine,
+        "twistedkv_durability": desk.server.options.durability if desk.server.options.engine != "memory" else "none",
         "async_loading": 0,
         "rdb_changes_since_last_save": 0,
         "rdb_bgsave_in_progress": 0,

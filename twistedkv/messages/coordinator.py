@@ -68,6 +68,8 @@ class Started:
     """0: none."""
     pid: int
     standby: bool
+    engine: str
+    """Where its data are, and what a power cut costs: for people."""
     reports: list[ShardReport]
 
 

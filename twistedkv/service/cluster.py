@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from twistedkv.core.planner import Planner
 from twistedkv.core.steps import Step
+from twistedkv.service.config import storage_text
 from twistedkv.service.coordinator import CoordinatorService
 from twistedkv.service.ready import announce, command_line
 
@@ -55,4 +56,6 @@ class ClusterService(CoordinatorService):
         """Every shard is served, for the first time: tell the person who waits for it."""
         super().became_ready()
         servers = self.whole_map().servers
-        announce(self.address, [(s.host, s.line_port) for _, s in sorted(servers.items()) if s.line_port])
+        options = self.options
+        lines = [(s.host, s.line_port) for _, s in sorted(servers.items()) if s.line_port]
+        announce(self.address, lines, storage_text(options.engine, options.durability, options.sync_interval))

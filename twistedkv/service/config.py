@@ -42,6 +42,15 @@ DEFAULT_CLUSTER = "twistedkv"
 REPLACE_AFTER_SECONDS = 10.0
 
 
+def storage_text(engine: str, durability: str, sync_interval: float) -> str:
+    """An engine, and what a power cut costs with it."""
+    if engine == "memory":
+        return "memory: a power cut of all copies costs everything"
+    if durability == "sync":
+        return f"{engine}: a power cut costs nothing"
+    return f"{engine}: a power cut of all copies costs up to {sync_interval:g} s of writes"
+
+
 @attrs.frozen
 class ServerOptions:
     """What `twistd twistedkv server` is told."""
@@ -79,6 +88,11 @@ class ServerOptions:
     """With "interval": seconds between two times that everything is stored; what came since the last may be lost."""
     die_with_parent: bool = False
     """Started by `cluster`: end when standard input reaches its end or the parent dies."""
+
+    @property
+    def storage(self) -> str:
+        """The engine, and what a power cut costs, for people."""
+        return storage_text(self.engine, self.durability, self.sync_interval)
 
 
 @attrs.frozen

@@ -39,10 +39,11 @@ def command_line(address: str) -> str:
     return program() if address == DEFAULT_ADDRESS else f"{program()} --coordinator {address}"
 
 
-def announcement(address: str, lines: Sequence[tuple[str, int]] = ()) -> str:
+def announcement(address: str, lines: Sequence[tuple[str, int]] = (), storage: str = "") -> str:
     """What `cluster` prints when it is ready: one line, and commands to try.
 
-    lines  (host, port) of the line ports
+    lines    (host, port) of the line ports
+    storage  which engine runs, and what a power cut costs
     """
     command = command_line(address)
     text = (
@@ -56,16 +57,18 @@ def announcement(address: str, lines: Sequence[tuple[str, int]] = ()) -> str:
         ports = ", ".join(str(port) for _, port in lines[:LINES_SHOWN]) + (" ..." if len(lines) > LINES_SHOWN else "")
         text += f"or telnet, redis-cli and what speaks to Redis, at {host}, ports {ports}:\n"
         text += f"  {program()} shell --line {host}:{port}\n" if port != DEFAULT_LINE_PORT else f"  {program()} shell\n"
+    if storage:
+        text += f"Data are kept in {storage}.\n"
     return text
 
 
-def announce(address: str, lines: Sequence[tuple[str, int]]) -> None:
+def announce(address: str, lines: Sequence[tuple[str, int]], storage: str) -> None:
     """Print that on the real standard output, which twistd has replaced by its log."""
     stream = sys.__stdout__
     if stream is None:
         return
     try:
-        stream.write(announcement(address, lines))
+        stream.write(announcement(address, lines, storage))
         stream.flush()
     except (OSError, ValueError):
         pass  # closed, as a daemon's is

@@ -173,6 +173,7 @@ class Registration:
             server.course_port,
             server.pid,
             server.options.standby,
+            server.options.storage,
             core.reports() if core is not None else [],
         )
         self._call(started, _ANSWER_SECONDS).addCallbacks(self._registered, self._not_registered, (connection,))

@@ -22,7 +22,7 @@ def open_store(options: ServerOptions) -> Store:
     other copies, under a new store id, so nobody takes it for the one that had the data (I9).
     """
     if options.engine == "memory":
-        log.info("engine: memory. What this server holds ends with its process; the other copies go on with it")
+        log.info("engine {storage}", storage=options.storage)
         return MemoryStore()
     try:
         from twistedkv.storage.lmdb import LmdbDisk
@@ -30,8 +30,7 @@ def open_store(options: ServerOptions) -> Store:
         raise ConfigurationError("engine: lmdb needs a package: pip install 'twistedkv[lmdb]'") from None
     path = options.store_dir or options.data_dir / "store"
     at_once = options.durability == "interval"
-    costs = f"up to {options.sync_interval:g} s of acknowledged writes" if at_once else "nothing that was acknowledged"
-    log.info("engine: lmdb, in {path}. A power cut of all copies costs {costs}", path=path, costs=costs)
+    log.info("engine {storage}; in {path}", storage=options.storage, path=path)
     try:
         return DurableStore(LmdbDisk(path), at_once=at_once)
     except StorageFailed as error:

@@ -3,7 +3,7 @@
 from struct import Struct
 
 from twistedkv.errors import ProtocolError
-from twistedkv.limits import HOST_BYTES_MAX, JSON_BYTES_MAX, SHARDS_MAX
+from twistedkv.limits import ENGINE_BYTES_MAX, HOST_BYTES_MAX, JSON_BYTES_MAX, SHARDS_MAX
 from twistedkv.messages.client import MapUpdate, Result
 from twistedkv.messages.coordinator import (
     AdminReply,
@@ -80,6 +80,7 @@ FAMILY = Family(
             ("course_port", U16),
             ("pid", U32),
             ("standby", Flag()),
+            ("engine", Text(U8, ENGINE_BYTES_MAX)),
             ("reports", _REPORTS),
         ),
     ),
