@@ -33,6 +33,8 @@ class Status(IntEnum):
     """Not executed: the shard has fewer copies than `min-copies`."""
     UNSUPPORTED = 13
     """The message type is not known here, or not allowed on this kind of connection."""
+    LAPSED = 14
+    """A backup of a shard is not known here (any more): it has to be begun again."""
 
 
 class TwistedKVError(Exception):
@@ -114,6 +116,12 @@ class ShardLost(NotDone):
     """No copy of the shard is left."""
 
     status = Status.SHARD_LOST
+
+
+class Lapsed(NotDone):
+    """The backup of a shard has to be begun again: another server is its primary now, or the client was too slow."""
+
+    status = Status.LAPSED
 
 
 class Unavailable(NotDone):

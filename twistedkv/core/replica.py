@@ -28,6 +28,7 @@ from collections import deque
 from collections.abc import Callable
 
 from twistedkv.clustermap import Configuration, Member
+from twistedkv.core.backup import Pin, lapse
 from twistedkv.core.dedup import DedupTable
 from twistedkv.core.entries import SEVERAL, decode_entries, records_of_update
 from twistedkv.core.expiries import Expiries
@@ -91,6 +92,8 @@ class Replica:
         """Keys that expire, for the primary's search for them."""
         self._tombstones: deque[tuple[int, int, bytes, int]] = deque()
         """(sequence, slot, key, version) of deletions that are to be purged once committed."""
+        self.pins: dict[int, Pin] = {}
+        """Of a primary: backups under way, by their numbers."""
         self.stepped_down_at = 0.0
         self._heard: tuple[Configuration, float] | None = None
         """Of a follower: what the coordinator has told and the primary has not yet, and since when."""
@@ -366,5 +369,7 @@ class Replica:
         self.leading.tick(now, beat=beat, stalled=stalled)
         if self.role is ReplicaRole.STEPPED_DOWN and now - self.stepped_down_at > self.timing.switch:
             self.serving.stopped()
+        if self.pins:
+            lapse(self.pins, now, self.log.bytes)
         if not self.serving.idle:
             self.serving.tick(now)

@@ -29,7 +29,7 @@ from twistedkv.limits import (
     SLOTS,
     UNACKNOWLEDGED_BYTES_MAX,
 )
-from twistedkv.messages.client import Execute, GetMany, MapRequest, MapUpdate, Noop, PutMany, Scan, Verify
+from twistedkv.messages.client import BY_SLOT, MapRequest, MapUpdate, Noop, Verify
 from twistedkv.messages.coordinator import (
     FillReport,
     Heartbeat,
@@ -49,8 +49,6 @@ from twistedkv.wire.frames import Frame, encode_frame
 
 if TYPE_CHECKING:
     from twistedkv.storage.interface import Store
-
-_BY_SLOT = (Scan, Execute, PutMany, GetMany)  # they name a slot and not a key
 
 
 class ServerCore:
@@ -105,7 +103,7 @@ class ServerCore:
                 text = b"this server has not heard of the cluster's shards yet"
                 self.outbox.answer(mailbox, request_id, result_frame(request_id, int(Status.NOT_PRIMARY_YET), 0, text))
                 continue
-            slot = request.slot if isinstance(request, _BY_SLOT) else slot_of(request.key)
+            slot = request.slot if isinstance(request, BY_SLOT) else slot_of(request.key)
             if slot >= len(by_slot):
                 text = f"slot {slot} does not exist".encode()
                 self.outbox.answer(mailbox, request_id, result_frame(request_id, int(Status.INVALID_REQUEST), 0, text))
