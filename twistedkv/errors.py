@@ -66,6 +66,10 @@ class StorageFailed(TwistedKVError):
     process ends, and is replaced."""
 
 
+class Damaged(TwistedKVError):
+    """A file of a backup is not what was written; the text says which, and where."""
+
+
 class ConfigurationError(TwistedKVError):
     """An option or a configuration file is wrong; the text says where and what is expected."""
 
