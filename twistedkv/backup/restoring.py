@@ -15,7 +15,7 @@ from twistedkv.backup.archive import Kind
 from twistedkv.backup.manifest import Manifest
 from twistedkv.backup.reading import chunks_of
 from twistedkv.client.results import PartialFailure
-from twistedkv.errors import NotEnoughCopies, OperationError, OutcomeUnknown, Unavailable
+from twistedkv.errors import NotEnoughCopies, OutcomeUnknown, Unavailable
 from twistedkv.records import is_tombstone, record_expiry, record_value
 
 WINDOW_KEYS = 8192
@@ -100,7 +100,7 @@ class Restoring:
             self.stored += sum(1 for key, (value, _) in changes.items() if value is not None and key not in failed)
             for error_ in failed.values():
                 if not isinstance(error_, _WORTH_ANOTHER):
-                    raise error_ if isinstance(error_, OperationError) else AssertionError(error_)
+                    raise error_
             changes = {key: changes[key] for key in failed}
             if changes:
                 self._sleep(ATTEMPT_SECONDS * attempt)

@@ -164,7 +164,8 @@ def restore_command(session: Session, *, directory: Path, merge: bool, first: in
 
     \b
     Example:
-      twistedkv --coordinator db9:7400 restore /backups/monday
+      twistedkv restore /backups/monday
+      twistedkv restore --coordinator db9:7400 /backups/monday
     """
     from twistedkv.backup.restoring import Restoring
 
