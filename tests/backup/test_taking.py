@@ -364,6 +364,16 @@ def test_restored_again_it_is_the_same_and_one_may_go_on_in_the_middle(source: S
     assert 0 < len(part.state) < len(target.state)
 
 
+def test_only_some_slots(source: Source, tmp_path: Path) -> None:
+    taking(source, tmp_path).run(fresh=False)
+    slots = range(SLOTS // 4, SLOTS // 2)
+    target = Target()
+    run = Restoring(target, tmp_path, lambda: WALL, Clock().sleep, slots)
+    run.run(open_backup(tmp_path), 0, lambda size, records: None)
+    assert target.state == {key: value for key, value in source.state().items() if slot_of(key) in slots}
+    assert run.finished == 3
+
+
 def test_a_damaged_file_ends_it(source: Source, tmp_path: Path) -> None:
     manifest = taking(source, tmp_path).run(fresh=False)
     path = tmp_path / manifest.files[1].file

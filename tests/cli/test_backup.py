@@ -13,6 +13,7 @@ from tests.cli.fakes import FakeClient, on_a_terminal, one_sentence, run
 from twistedkv.cli import backup as module
 from twistedkv.clustermap import ClusterMap
 from twistedkv.errors import Lapsed, ShardLost, Unavailable
+from twistedkv.slots import slot_of
 
 
 class Client(FakeClient):
@@ -125,6 +126,17 @@ def test_a_cluster_that_has_keys(taken: Path) -> None:
     assert target.data[b"key1"].value == b"value"
     assert target.data[b"mine"].value == b"v"
     assert len(target.data) == 51
+
+
+def test_one_shard(taken: Path) -> None:
+    target = FakeClient()
+    target.put(b"mine", b"v")
+    assert run(target, "restore", str(taken), "--shard", "7").exit_code == 2
+    assert run(target, "restore", str(taken), "--shard", "1").exit_code == 0
+    assert {slot_of(key) >= 8192 for key in target.data if key != b"mine"} == {True}
+    assert len(target.data) > 10
+    refused = run(target, "restore", str(taken), "--shard", "0")
+    assert one_sentence(refused).startswith("shard 0 has keys already")
 
 
 def test_a_restore_that_fails_says_how_to_go_on(taken: Path, monkeypatch: pytest.MonkeyPatch) -> None:

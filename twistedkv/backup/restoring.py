@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from twistedkv.backup.archive import Kind
 from twistedkv.backup.manifest import Manifest
 from twistedkv.backup.reading import chunks_of
 from twistedkv.client.results import PartialFailure
 from twistedkv.errors import NotEnoughCopies, OutcomeUnknown, Unavailable
 from twistedkv.records import is_tombstone, record_expiry, record_value
+from twistedkv.slots import slot_of
 
 WINDOW_KEYS = 8192
 WINDOW_BYTES = 8 * 1024 * 1024
@@ -36,13 +36,21 @@ class Sink(Protocol):
 
 
 class Restoring:
-    """One run of `twistedkv restore`. `wall` gives milliseconds since 1970."""
+    """One run of `twistedkv restore`. `wall` gives milliseconds since 1970; `slots`: only keys of these, not of all."""
 
-    def __init__(self, sink: Sink, directory: Path, wall: Callable[[], int], sleep: Callable[[float], object]) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        directory: Path,
+        wall: Callable[[], int],
+        sleep: Callable[[float], object],
+        slots: range | None = None,
+    ) -> None:
         self._sink = sink
         self._directory = directory
         self._wall = wall
         self._sleep = sleep
+        self._slots = slots
         self._window: dict[bytes, Change] = {}
         self._bytes = 0
         self.records = 0
@@ -58,17 +66,24 @@ class Restoring:
         """Restore the files from the `first` on (0: all). Raises Damaged, OperationError; all may be done again."""
         for file in manifest.files[first:]:
             before = 0
-            for (kind, keys, records), read in chunks_of(self._directory, manifest, file):
-                self._take(kind, keys, records)
+            slots = self._slots
+            if slots is not None and (file.last_slot < slots.start or file.first_slot >= slots.stop):
+                self.finished += 1
+                continue
+            for (_, keys, records), read in chunks_of(self._directory, manifest, file):
+                self._take(keys, records)
                 shown(read - before, self.records)
                 before = read
             self._flush()
             self.finished += 1
 
-    def _take(self, kind: Kind, keys: list[bytes], records: list[bytes]) -> None:
+    def _take(self, keys: list[bytes], records: list[bytes]) -> None:
         now = self._wall()
         self.records += len(keys)
+        slots = self._slots
         for key, record in zip(keys, records, strict=True):
+            if slots is not None and slot_of(key) not in slots:
+                continue
             change: Change
             if not record[8]:
                 change = record[9:], 0

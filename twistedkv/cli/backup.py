@@ -14,8 +14,19 @@ import click
 from twistedkv.cli.arguments import json_option
 from twistedkv.cli.output import amount, bytes_text, is_terminal, message, print_json, seconds_text
 from twistedkv.cli.progress import Progress, progress_bar
-from twistedkv.cli.session import InputFailure, Negative, NotDoneFailure, Session, connection_options, pass_session
+from twistedkv.cli.session import (
+    InputFailure,
+    Negative,
+    NotDoneFailure,
+    Session,
+    Store,
+    connection_options,
+    pass_session,
+)
+from twistedkv.core.entries import decode_records
 from twistedkv.errors import Damaged, TwistedKVError
+from twistedkv.limits import SLOTS
+from twistedkv.records import record_expiry
 
 if TYPE_CHECKING:
     from twistedkv.backup.manifest import Manifest
@@ -146,10 +157,15 @@ def _said(manifest: Manifest, seconds: float, as_json: bool, verb: str) -> None:
 @click.option(
     "--from", "first", type=click.IntRange(min=0), metavar="N", help="Leave out the first N files: they are restored."
 )
+@click.option(
+    "--shard", type=click.IntRange(min=0), metavar="SHARD", help="Only the keys of this shard of the cluster."
+)
 @json_option
 @connection_options()
 @pass_session
-def restore_command(session: Session, *, directory: Path, merge: bool, first: int | None, as_json: bool) -> None:
+def restore_command(
+    session: Session, *, directory: Path, merge: bool, first: int | None, shard: int | None, as_json: bool
+) -> None:
     """Store a backup in a cluster, of whatever size.
 
     The cluster may have any number of servers, shards and copies. All of the backup is verified before anything is
@@ -158,6 +174,9 @@ def restore_command(session: Session, *, directory: Path, merge: bool, first: in
     The cluster has to be empty, unless --merge is given: then keys of the backup replace those that are there, and
     keys that were deleted while the backup was taken are deleted; all others stay. What is stored is complete
     when the command has ended with exit code 0; let nobody read or write before.
+
+    With --shard, only the keys of that shard of the cluster are restored, and only that shard has to be empty: for one
+    that was lost, and whose loss was accepted. The others stay as they are.
 
     It can be repeated: after an interruption it says with which --from N to go on. To begin at the beginning again
     gives the same (with --merge, as the cluster is not empty any more).
@@ -176,10 +195,12 @@ def restore_command(session: Session, *, directory: Path, merge: bool, first: in
         skipped = first or 0
         if skipped > files:
             raise click.UsageError(f"The backup has {files} files, so --from is at most {files}.")
-        if not (merge or skipped) and next(iter(store.scan(page=1)), None) is not None:
-            raise InputFailure("the cluster has keys already: restore into an empty one, or see --merge in --help")
+        slots = _slots_of(store, shard)
+        if not (merge or skipped) and not _is_empty(store, slots or range(SLOTS)):
+            what = "the cluster" if shard is None else f"shard {shard}"
+            raise InputFailure(f"{what} has keys already: restore into an empty one, or see --merge in --help")
         began = time.monotonic()
-        restoring = Restoring(store, directory, lambda: int(time.time() * 1000), time.sleep)
+        restoring = Restoring(store, directory, _wall, time.sleep, slots)
         with _bar("restoring", sum(file.bytes for file in checked.manifest.files[skipped:])) as bar:
             try:
                 restoring.run(checked.manifest, skipped, bar.advance)
@@ -203,6 +224,32 @@ def restore_command(session: Session, *, directory: Path, merge: bool, first: in
         f"restored {amount(restoring.stored, 'record')} of {amount(restoring.finished, 'shard')} in "
         f"{seconds_text(seconds)} ({restoring.stored / max(seconds, 1e-9):,.0f} records/s){expired}"
     )
+
+
+def _wall() -> int:
+    return int(time.time() * 1000)
+
+
+def _slots_of(store: Store, shard: int | None) -> range | None:
+    """Of a shard of the cluster; None: all."""
+    if shard is None:
+        return None
+    for configuration in store.cluster_map.shards:
+        if configuration.shard == shard:
+            return configuration.slots
+    raise click.UsageError(f"The cluster has no shard {shard}.")
+
+
+def _is_empty(store: Store, slots: range) -> bool:
+    """Whether there are no keys in these slots, of one shard or of all."""
+    slot, after = slots.start, b""
+    while slot < slots.stop:
+        page = store.backup_records(slot, after)
+        _, records = decode_records(page.records)
+        if any(not 0 < record_expiry(record) <= _wall() for record in records):
+            return False
+        slot, after = page.next_slot, page.next_after
+    return True
 
 
 @contextmanager
