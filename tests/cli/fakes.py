@@ -208,7 +208,7 @@ def run(client: FakeClient, *args: str, stdin: str | bytes | None = None) -> Res
 
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a person were looking."""
-    for module in ("data", "many", "bulk", "status", "admin", "replay"):
+    for module in ("data", "many", "bulk", "backup", "status", "admin", "replay"):
         monkeypatch.setattr(f"twistedkv.cli.{module}.is_terminal", lambda stream=None: True)
 
 
