@@ -47,7 +47,7 @@ faults: $(READY) ## faults on real processes, the histories checked (some of the
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 acceptance: $(READY) ## what the system is asked to withstand, on real processes and real input (about fifteen minutes)
-	@failed=0; for script in workload ports packages daemons switching without_coordinator; do \
+	@failed=0; for script in workload ports packages daemons switching without_coordinator backup; do \
 	    $(BIN)/python -m tests.acceptance.$$script || failed=1; done; exit $$failed
 
 clients: $(READY) .clients/ready ## clients of Redis, unmodified, on real clusters (some: make clients ARGS="ioredis"; needs node)

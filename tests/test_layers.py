@@ -37,6 +37,7 @@ ROOMS = {
     "torture": "plugin",
     "client": "client",
     "blocking": "client",
+    "backup": "client",
     "cli": "plugin",
     "shell": "plugin",
     "tap": "plugin",

@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistedkv.client.arguments import check_deadline, check_scan, parse_addresses
+from twistedkv.client.changes import Change
 from twistedkv.client.journal import Following
 from twistedkv.client.operations import Operation
 from twistedkv.client.reactorthread import ALIVE_SECONDS, ReactorThread, Wait, shared
@@ -32,7 +33,7 @@ from twistedkv.client.twisted import Client as AsyncClient
 from twistedkv.clustermap import ClusterMap
 from twistedkv.errors import OperationError, Unavailable
 from twistedkv.limits import DEADLINE_SECONDS, SLOTS
-from twistedkv.messages.client import ScanItem, ScanPage
+from twistedkv.messages.client import BackupBegun, BackupEntries, BackupPage, ScanItem, ScanPage
 from twistedkv.slots import slot_of
 from twistedkv.wire.client import CAS, DELETE, GET, INCR, PUT
 
@@ -149,6 +150,31 @@ class Client:
     ) -> ScanPage:
         """At most `page` keys from slot `slot` on, in it after the key `after`. Where to go on is in the answer."""
         return self._run(lambda client: client.scan_page(slot, after, prefix, values, page, deadline=deadline))
+
+    # Backups: see twistedkv.core.backup, and twistedkv.backup for whole ones.
+
+    def apply(self, changes: Mapping[bytes, Change], *, deadline: float | None = None) -> None:
+        """Store each key, to expire at a moment, or delete it. Raises PartialFailure when some were not changed."""
+        every = dict(changes)
+        self._run(lambda client: client.apply(every, deadline=deadline))
+
+    def backup_begin(self, slot: int, *, deadline: float | None = None) -> BackupBegun:
+        """Have the log of the slot's shard kept."""
+        return self._run(lambda client: client.backup_begin(slot, deadline=deadline))
+
+    def backup_records(
+        self, slot: int, after: bytes = b"", pin: int = 0, prefix: bytes = b"", *, deadline: float | None = None
+    ) -> BackupPage:
+        """Records of the slot's shard, as they are, from that slot on and in it after the key `after`."""
+        return self._run(lambda client: client.backup_records(slot, after, pin, prefix, deadline=deadline))
+
+    def backup_log(self, slot: int, pin: int, after: int, *, deadline: float | None = None) -> BackupEntries:
+        """Updates of the shard after a sequence, as log entries. Raises Lapsed."""
+        return self._run(lambda client: client.backup_log(slot, pin, after, deadline=deadline))
+
+    def backup_end(self, slot: int, pin: int, *, deadline: float | None = None) -> None:
+        """The log need not be kept any more."""
+        self._run(lambda client: client.backup_end(slot, pin, deadline=deadline))
 
     # The cluster.
 

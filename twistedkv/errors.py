@@ -33,6 +33,8 @@ class Status(IntEnum):
     """Not executed: the shard has fewer copies than `min-copies`."""
     UNSUPPORTED = 13
     """The message type is not known here, or not allowed on this kind of connection."""
+    LAPSED = 14
+    """A backup of a shard is not known here (any more): it has to be begun again."""
 
 
 class TwistedKVError(Exception):
@@ -75,6 +77,10 @@ class DamagedRecord(TwistedKVError):
         super().__init__(f"the record of {key!r} is damaged on this server: its checksum is wrong")
         self.slot = slot
         self.key = key
+
+
+class Damaged(TwistedKVError):
+    """A file of a backup is not what was written; the text says which, and where."""
 
 
 class ConfigurationError(TwistedKVError):
@@ -127,6 +133,12 @@ class ShardLost(NotDone):
     """No copy of the shard is left."""
 
     status = Status.SHARD_LOST
+
+
+class Lapsed(NotDone):
+    """The backup of a shard has to be begun again: another server is its primary now, or the client was too slow."""
+
+    status = Status.LAPSED
 
 
 class Unavailable(NotDone):

@@ -105,6 +105,18 @@ FILL_WINDOW_CHUNKS = 16
 EXPIRED_KEYS_MAX = 200
 """Deleted in a shard at each tick, because they have expired. Who asks for another one meanwhile finds it gone, too."""
 
+# Backup.
+BACKUP_PAGE_BYTES = 256 * 1024
+"""Of keys and records in a page, if it has more than one. Larger pages are fewer, and each holds up a turn longer."""
+BACKUP_LOG_BYTES = 1024 * 1024
+"""Of log entries in an answer, if there are more than those of one chunk."""
+BACKUP_PINS_MAX = 4
+"""Backups of one shard at a time."""
+BACKUP_PIN_SECONDS_MAX = 30.0
+"""A backup of a shard that asks for nothing for so long has lapsed: its log is kept no longer."""
+BACKUP_PINNED_BYTES_MAX = 64 * 1024 * 1024
+"""Of a shard's log: with more, backups lapse. Less than LOG_BYTES_MAX, past which a learner's fill begins again."""
+
 # SCAN.
 SCAN_KEYS_MAX = 10_000
 SCAN_PAGE_BYTES = 1024 * 1024
@@ -144,6 +156,8 @@ def check_relations(clock_rate_error: float = CLOCK_RATE_ERROR_MAX) -> None:
         raise ValueError("the order LEASE_BEATS < GRACE_BEATS < MISSED_BEATS does not hold")
     if max(UPDATE_BYTES_MAX, REQUEST_BYTES_MAX) + KEY_BYTES_MAX + 1024 > FRAME_BYTES_MAX:
         raise ValueError("FRAME_BYTES_MAX has no room for the largest update or request and the headers")
+    if 2 * BACKUP_PINNED_BYTES_MAX > LOG_BYTES_MAX:
+        raise ValueError("BACKUP_PINNED_BYTES_MAX leaves no room in the log for a learner that is being filled")
     if max(REPLY_BYTES_MAX, VALUE_BYTES_MAX + KEY_BYTES_MAX, 2 * BATCH_BYTES_MAX) + 1024 > UPDATE_BYTES_MAX:
         raise ValueError("UPDATE_BYTES_MAX has no room for the largest value and its key, or for a batch")
 

@@ -13,8 +13,11 @@ from click.testing import CliRunner, Result
 from twistedkv.cli import main
 from twistedkv.client.results import CopyCheck, Incremented, PartialFailure, Value
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
+from twistedkv.core.entries import encode_records
 from twistedkv.errors import InvalidRequest, NotAnInteger, Unavailable, VersionMismatch
-from twistedkv.messages.client import ScanItem
+from twistedkv.limits import SLOTS
+from twistedkv.messages.client import BackupPage, ScanItem
+from twistedkv.records import make_expiring_record, make_record
 
 COORDINATOR = "127.0.0.1:7400"
 
@@ -38,6 +41,8 @@ class FakeClient:
 
     def __init__(self) -> None:
         self.data: dict[bytes, Value] = {}
+        self.expiries: dict[bytes, int] = {}
+        """In milliseconds since 1970, of the keys that expire."""
         self.copies: dict[int, dict[bytes, Value]] = {}
         """What a server holds that differs from `data`."""
         self.failures: dict[bytes, Exception] = {}
@@ -142,6 +147,38 @@ class FakeClient:
                 self._fail(key)
                 yield ScanItem(key, held.version, held.value if values else b"")
 
+    def apply(self, changes: Mapping[bytes, tuple[bytes | None, int]], *, deadline: float | None = None) -> None:
+        failed = {key: self.failures[key] for key in changes if key in self.failures}
+        for key, (value, expiry) in changes.items():
+            if key in failed:
+                continue
+            self.expiries.pop(key, None)
+            if value is None:
+                self.delete(key)
+            else:
+                self.put(key, value)
+                if expiry:
+                    self.expiries[key] = expiry
+        if failed:
+            raise PartialFailure("some keys failed", {}, failed)
+
+    def backup_records(
+        self, slot: int, after: bytes = b"", pin: int = 0, prefix: bytes = b"", *, deadline: float | None = None
+    ) -> BackupPage:
+        """A page for each key, in no order."""
+        keys = [key for key in self.data if key.startswith(prefix)]
+        if slot >= len(keys):
+            return BackupPage(0, SLOTS, b"", encode_records([], []))
+        key = keys[slot]
+        self._fail(key)
+        held, expiry = self.data[key], self.expiries.get(key, 0)
+        record = (
+            make_expiring_record(held.version, expiry, held.value)
+            if expiry
+            else make_record(held.version, 0, held.value)
+        )
+        return BackupPage(0, slot + 1, b"", encode_records([key], [record]))
+
     def admin(self, command: str, *, deadline: float | None = None, **arguments: Any) -> dict[str, Any]:
         if not self.reachable:
             raise Unavailable("the coordinator did not answer")
@@ -171,7 +208,7 @@ def run(client: FakeClient, *args: str, stdin: str | bytes | None = None) -> Res
 
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a person were looking."""
-    for module in ("data", "many", "bulk", "status", "admin", "replay"):
+    for module in ("data", "many", "bulk", "backup", "status", "admin", "replay"):
         monkeypatch.setattr(f"twistedkv.cli.{module}.is_terminal", lambda stream=None: True)
 
 

@@ -17,8 +17,9 @@ from twistedkv.cli.lines import (
     jsonl_line,
     line_of,
     numbered_lines,
-    parse_jsonl,
+    parse_jsonl_record,
     parse_tsv,
+    parse_tsv_record,
     parser_of,
     tsv_line,
     unescape,
@@ -29,9 +30,9 @@ values = st.binary(max_size=200) | st.text(max_size=50).map(lambda text: text.en
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-@given(records=st.lists(st.tuples(keys, values)))
-def test_any_bytes_survive(format_: str, records: list[tuple[bytes, bytes]]) -> None:
-    file = b"".join(line_of(format_)(key, value) + b"\n" for key, value in records)
+@given(records=st.lists(st.tuples(keys, values, st.just(0) | st.integers(1, 2**62))))
+def test_any_bytes_survive(format_: str, records: list[tuple[bytes, bytes, int]]) -> None:
+    file = b"".join(line_of(format_)(key, value, expiry) + b"\n" for key, value, expiry in records)
     lines = list(numbered_lines(io.BytesIO(file), 10_000))
     assert [number for number, _ in lines] == list(range(1, len(records) + 1))
     assert [parser_of(format_)(line) for _, line in lines] == records
@@ -46,11 +47,11 @@ def test_escaped_fields_hold_no_separators(data: bytes) -> None:
 @given(st.binary(max_size=100), st.sampled_from(FORMATS))
 def test_any_line_is_a_record_or_a_line_error(line: bytes, format_: str) -> None:
     try:
-        key, value = parser_of(format_)(line)
+        key, value, expiry = parser_of(format_)(line)
     except LineError:
         return
     assert key
-    assert parser_of(format_)(line_of(format_)(key, value)) == (key, value)
+    assert parser_of(format_)(line_of(format_)(key, value, expiry)) == (key, value, expiry)
 
 
 def test_tsv_by_hand() -> None:
@@ -63,8 +64,22 @@ def test_tsv_by_hand() -> None:
 def test_jsonl_by_hand() -> None:
     assert jsonl_line(b"k", "ü\n".encode()) == '{"key": "k", "value": "ü\\n"}'.encode()
     assert json.loads(jsonl_line(b"\xff", b"\x80")) == {"key_base64": "/w==", "value_base64": "gA=="}
-    assert parse_jsonl(b'{"value_base64": "", "key": "k", "version": 7}\r\n') == (b"k", b"")
-    assert parse_jsonl(b'{"key": null, "key_base64": "aw==", "value": "v"}') == (b"k", b"v")
+    assert parse_jsonl_record(b'{"value_base64": "", "key": "k", "version": 7}\r\n') == (b"k", b"", 0)
+    assert parse_jsonl_record(b'{"key": null, "key_base64": "aw==", "value": "v"}') == (b"k", b"v", 0)
+
+
+def test_moments_by_hand() -> None:
+    assert tsv_line(b"k", b"v", 1_700_000_000_000) == b"k\tv\t1700000000000"
+    assert parse_tsv_record(b"k\tv\t1700000000000\n") == (b"k", b"v", 1_700_000_000_000)
+    assert parse_tsv_record(b"k\tv\t0") == (b"k", b"v", 0)
+    assert json.loads(jsonl_line(b"k", b"v", 5)) == {"key": "k", "value": "v", "expires_at_ms": 5}
+    assert parse_jsonl_record(jsonl_line(b"k", b"v", 5)) == (b"k", b"v", 5)
+    for moment in (b"-1", b"\xb2", b"", b"%d" % 2**80, b"99999999999999999999", b"1\t2"):
+        with pytest.raises(LineError):
+            parse_tsv_record(b"k\tv\t" + moment)
+    for moment in (b"-1", b"1.5", b"true", b'"5"', b"null", b"1e400", b"9999999999999999999999"):
+        with pytest.raises(LineError, match="milliseconds"):
+            parse_jsonl_record(b'{"key": "k", "value": "v", "expires_at_ms": %s}' % moment)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +118,7 @@ def test_wrong_tsv(line: bytes, says: str) -> None:
 )
 def test_wrong_json(line: bytes, says: str) -> None:
     with pytest.raises(LineError) as caught:
-        parse_jsonl(line)
+        parse_jsonl_record(line)
     assert says in str(caught.value)
 
 

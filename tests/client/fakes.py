@@ -18,6 +18,9 @@ from twistedkv.columns import encode_column
 from twistedkv.errors import Status
 from twistedkv.limits import SLOTS, WRITE_WINDOW
 from twistedkv.messages.client import (
+    BackupBegun,
+    BackupEntries,
+    BackupPage,
     Cas,
     Delete,
     Get,
@@ -270,8 +273,8 @@ class FakeStore:
 
 
 class FakeServer:
-    """One server. `answer`, if set, is asked first: a (status, version, value) of it is the answer, "drop" means no
-    answer at all, "silent" that the request is executed and not answered."""
+    """One server. `answer`, if set, is asked first: a (status, version, value) or a message of it is the answer, "drop"
+    means no answer at all, "silent" that the request is executed and not answered."""
 
     def __init__(self, reactor: Any, server: Server, coordinator: FakeCoordinator, store: FakeStore) -> None:
         self.server = server
@@ -280,7 +283,7 @@ class FakeServer:
         self.sessions: list[FakeSession] = []
         self.reads: list[int] = []
         self.requests: list[tuple[Request, bool]] = []
-        self.answer: Callable[[Request, bool], tuple[int, int, bytes] | str | None] | None = None
+        self.answer: Callable[[Request, bool], Any] | None = None
         self.held: list[tuple[FakeSession, Frame]] = []
         self.frozen = False
         """As after SIGSTOP: connections stay, nothing is read."""
@@ -336,6 +339,10 @@ class FakeServer:
             return
         if isinstance(wanted, tuple):
             out.append(result_frame(request_id, *wanted))
+            return
+        if isinstance(wanted, BackupBegun | BackupPage | BackupEntries):
+            message_type, body = FAMILY.encode(wanted)
+            out.append(encode_frame(message_type, body, request_id))
             return
         if isinstance(request, Noop):
             out.append(result_frame(request_id, Status.SUCCESS))
@@ -411,6 +418,10 @@ class FakeCluster:
 
     def primary_of(self, key: bytes) -> FakeServer:
         return self.servers[self.shard_of(key).primary.server_id]
+
+    def primary_of_slot(self, slot: int) -> FakeServer:
+        shard = next(s for s in self.map.shards if s.first_slot <= slot <= s.last_slot)
+        return self.servers[shard.primary.server_id]
 
     def member(self, server_id: int) -> Member:
         return self.map.servers[server_id].member

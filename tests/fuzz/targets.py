@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.fuzz import columns, line, packed, ports, texts, wire
+from tests.fuzz import backups, columns, line, packed, ports, texts, wire
 from tests.fuzz.client_scene import ClientScene, check_client
 from tests.fuzz.coordinator_scene import CoordinatorScene, check_coordinator
 from tests.fuzz.scene import seeds
@@ -88,6 +88,20 @@ TARGETS = {
             ("core.entries.decode_entries", "core.entries.decode_records"),
         ),
         Target("listing", packed.check_listing, packed.listing_seeds, ("core.evidence.decode_listing",)),
+        Target(
+            "archive",
+            backups.check_archive,
+            backups.archive_seeds,
+            ("backup.archive.ArchiveReader._next", "backup.archive.ArchiveReader._document"),
+            (*JSON, backups.MAGIC, b'"slots": [', b'"version": [', b'"records": '),
+        ),
+        Target(
+            "manifest",
+            backups.check_manifest,
+            backups.manifest_seeds,
+            ("backup.manifest.decode",),
+            (*JSON, b'"files": [', b'"layout": [', b'"sha256": "', b'"format": 1'),
+        ),
         Target("sessions", packed.check_sessions, packed.sessions_seeds, ("core.dedup.DedupTable.merge",)),
         Target("requests", line.check_requests, line.requests_seeds, ("resp.requests.RequestParser.feed",), line.WORDS),
         Target(
@@ -143,7 +157,13 @@ TARGETS = {
             "lines",
             texts.check_lines,
             texts.lines_seeds,
-            ("cli.lines.parse_tsv", "cli.lines.parse_jsonl", "cli.lines._member", "cli.lines.unescape"),
+            (
+                "cli.lines.parse_tsv",
+                "cli.lines.parse_tsv_record",
+                "cli.lines.parse_jsonl_record",
+                "cli.lines._member",
+                "cli.lines.unescape",
+            ),
             (*JSON, b'"key":', b'"value":', b'"key_base64":', b"\\t", b"\t"),
         ),
         Target(

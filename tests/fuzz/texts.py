@@ -77,19 +77,22 @@ def workload_seeds() -> list[bytes]:
 
 def check_lines(data: bytes) -> None:
     """The first byte chooses the format. Keys and values survive the way to either format and back."""
-    parse = (lines.parse_tsv, lines.parse_jsonl)[data[0] % 2 if data else 0]
+    parse = (lines.parse_tsv_record, lines.parse_jsonl_record)[data[0] % 2 if data else 0]
     try:
-        key, value = parse(data[1:])
+        key, value, expiry = parse(data[1:])
     except lines.LineError:
         return
+    assert lines.parse_tsv_record(lines.tsv_line(key, value, expiry) + b"\n") == (key, value, expiry)
+    assert lines.parse_jsonl_record(lines.jsonl_line(key, value, expiry)) == (key, value, expiry)
     assert lines.parse_tsv(lines.tsv_line(key, value) + b"\n") == (key, value)
-    assert lines.parse_jsonl(lines.jsonl_line(key, value)) == (key, value)
 
 
 def lines_seeds() -> list[bytes]:
     """Lines of both formats."""
     return [
         b"\x00key\tvalue\n",
+        b"\x00key\tvalue\t1700000000000\n",
+        b'\x01{"key": "k", "value": "v", "expires_at_ms": 1700000000000}',
         b"\x00a\\tb\t\\0\\n\\r\\\\\r\n",
         b'\x01{"key": "k", "value": "v"}',
         b'\x01{"key_base64": "/w==", "value_base64": "AAEC", "version": 7}\n',

@@ -13,6 +13,13 @@ import attrs
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
 from twistedkv.core.entries import ONE, encode_entry
 from twistedkv.messages.client import (
+    BackupBegin,
+    BackupBegun,
+    BackupEnd,
+    BackupEntries,
+    BackupLog,
+    BackupPage,
+    BackupRecords,
     Cas,
     Delete,
     Execute,
@@ -268,6 +275,34 @@ EXAMPLES = [
     ),
     Example(
         "client",
+        "BACKUP_BEGIN",
+        BackupBegin(slot=5061),
+        "54 01 1c 00 0000000d 00000002  13c5",
+        request_id=13,
+    ),
+    Example(
+        "client",
+        "BACKUP_RECORDS",
+        BackupRecords(slot=5061, after=b"a", pin=0x700000001, prefix=b""),
+        "54 01 1d 00 0000000e 0000000f  13c5 0001 61 0000000700000001 0000",
+        request_id=14,
+    ),
+    Example(
+        "client",
+        "BACKUP_LOG",
+        BackupLog(slot=5061, pin=0x700000001, after=40),
+        "54 01 1e 00 0000000f 00000012  13c5 0000000700000001 0000000000000028",
+        request_id=15,
+    ),
+    Example(
+        "client",
+        "BACKUP_END",
+        BackupEnd(slot=5061, pin=0x700000001),
+        "54 01 1f 00 00000010 0000000a  13c5 0000000700000001",
+        request_id=16,
+    ),
+    Example(
+        "client",
         "RESULT",
         Result(status=0, version=0x18000000000A, value=b"green"),
         "54 01 20 00 00000002 0000000e  00 000018000000000a 677265656e",
@@ -318,6 +353,29 @@ EXAMPLES = [
         "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 09 3132372e302e302e31 9c41 01 00001267 1cd3 0000 0001 0000 0000 3fff "
         "00000001 00000001 0001 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 00 00 00 00 01 0001",
         request_id=9,
+    ),
+    Example(
+        "client",
+        "BACKUP_BEGUN",
+        BackupBegun(pin=0x700000001, last=0x1C0000000028, records=1),
+        "54 01 23 00 0000000d 00000018  0000000700000001 00001c0000000028 0000000000000001",
+        request_id=13,
+    ),
+    Example(
+        "client",
+        "BACKUP_PAGE",
+        BackupPage(last=0x1C0000000028, next_slot=5461, next_after=b"", records=RECORDS),
+        "54 01 24 00 0000000e 00000029  00001c0000000028 1555 0000 "
+        "00000001 00000003 626172 00000001 0000000a 00001c0000000028 00 76",
+        request_id=14,
+    ),
+    Example(
+        "client",
+        "BACKUP_ENTRIES",
+        BackupEntries(first=41, count=1, entries=LOG_ENTRY),
+        "54 01 25 00 0000000f 00000046  0000000000000029 00000001 13c5 0003 0000000a 00000000 00 0000000000000005 "
+        "0000000000000005 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 626172 00001c0000000029 00 76",
+        request_id=15,
     ),
     Example(
         "peer",

@@ -39,8 +39,11 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "admin": ("admin", "Decisions that only an operator can make."),
     },
     "Files": {
-        "load": ("bulk", "Store all records of a file."),
-        "export": ("bulk", "Write all records to a file."),
+        "backup": ("backup", "Copy the whole cluster into a directory while it serves, or verify such a copy."),
+        "restore": ("backup", "Store a backup in a cluster, of whatever size."),
+        "export": ("bulk", "Write all records to a file, as text."),
+        "import": ("bulk", "Store all records of a file, as `export` writes it."),
+        "load": ("bulk", "Another name of `import`."),
         "replay": ("replay", "Run the operations and checks of a workload file."),
         "generate-workload": ("replay", "Write a workload file."),
     },

@@ -1,12 +1,13 @@
-"""Whole files: load and export."""
+"""Whole files of text: import (and load), export."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from copy import copy
 from pathlib import Path
 from typing import IO
 
@@ -19,16 +20,20 @@ from twistedkv.cli.lines import (
     RECORD_LINE_BYTES_MAX,
     TSV,
     LineError,
+    Parsed,
     format_by_name,
     line_of,
     numbered_lines,
     parser_of,
 )
-from twistedkv.cli.many import put_all
+from twistedkv.cli.many import failures_of, put_all
 from twistedkv.cli.measure import Meter
 from twistedkv.cli.output import NEWLINE, amount, is_terminal, message, print_json, seconds_text
 from twistedkv.cli.progress import Progress, progress_bar
-from twistedkv.cli.session import FAILURES, USAGE, Session, connection_options, exit_code_of, pass_session
+from twistedkv.cli.session import FAILURES, USAGE, Session, Store, connection_options, exit_code_of, pass_session
+from twistedkv.core.entries import decode_records
+from twistedkv.limits import SLOTS
+from twistedkv.records import record_expiry, record_value
 
 WINDOW_RECORDS = 512
 """Records on their way at a time. Larger is faster over a slow network, and loses more time to a failed server."""
@@ -50,10 +55,11 @@ class Record:
     line: bytes
     key: bytes
     value: bytes
+    expiry: int
 
 
 class Load:
-    """One run of `load`: windows of records are stored, one after the other, and failures counted.
+    """One run of `import`: windows of records are stored, one after the other, and failures counted.
 
     Within a window the last line for a key wins, as it does between windows; so the result is that of storing line by
     line, and no key is written twice at the same time.
@@ -80,7 +86,7 @@ class Load:
         self.failed = 0
         self.exit_code = 0
 
-    def run(self, lines: Iterator[tuple[int, bytes]], parse: Callable[[bytes], tuple[bytes, bytes]]) -> None:
+    def run(self, lines: Iterator[tuple[int, bytes]], parse: Callable[[bytes], Parsed]) -> None:
         """Store all lines. With `go_on`, failures are counted; else the first one ends it, as a ClickException."""
         while True:
             try:
@@ -93,12 +99,12 @@ class Load:
             if not line.strip(b"\r\n"):
                 continue
             try:
-                key, value = parse(line)
+                key, value, expiry = parse(line)
             except LineError as error:
                 self._flush()
                 self._fail(number, line, error.reason, USAGE)
                 continue
-            self._window[key] = Record(number, line, key, value)
+            self._window[key] = Record(number, line, key, value, expiry)
             self._window_records += 1
             self._window_bytes += len(line)
             if self._window_records >= WINDOW_RECORDS or self._window_bytes >= WINDOW_BYTES:
@@ -111,12 +117,21 @@ class Load:
         window, records = self._window, self._window_records
         self._window, self._window_records, self._window_bytes = {}, 0, 0
         began = self._clock()
-        _, failed = put_all(self._session, {key: record.value for key, record in window.items()})
+        failed = self._store(window)
         self.meter.completed(began, self._clock())
         self.records += records - len(failed)
         for record in sorted((window[key] for key in failed), key=lambda record: record.number):
             error = failed[record.key]
             self._fail(record.number, record.line, str(error), exit_code_of(error))
+
+    def _store(self, window: Mapping[bytes, Record]) -> Mapping[bytes, Exception]:
+        """The errors of what was not stored."""
+        if not any(record.expiry for record in window.values()):
+            return put_all(self._session, {key: record.value for key, record in window.items()})[1]
+        changes: dict[bytes, tuple[bytes | None, int]] = {
+            key: (record.value, record.expiry) for key, record in window.items()
+        }
+        return failures_of(lambda: self._session.store.apply(changes))
 
     def _fail(self, number: int, line: bytes, reason: str, exit_code: int) -> None:
         self.failed += 1
@@ -129,7 +144,7 @@ class Load:
             self._failures.write(line.removesuffix(NEWLINE) + NEWLINE)
 
 
-@click.command("load")
+@click.command("import")
 @click.argument("file", metavar="FILE")
 @format_option
 @click.option("--continue", "go_on", is_flag=True, help="Go on after a line that fails, and name each of them.")
@@ -141,18 +156,19 @@ class Load:
 @json_option
 @connection_options()
 @pass_session
-def load_command(
+def import_command(
     session: Session, *, file: str, format_: str | None, go_on: bool, failures: Path | None, as_json: bool
 ) -> None:
-    """Store all records of a file.
+    """Store all records of a file, as `export` writes it.
 
     FILE may be - for standard input.
 
     TSV: a key, a tab and a value on each line. Tabs, line feeds, carriage returns, zero bytes and backslashes
-    within them are written \\t \\n \\r \\0 \\\\; all other bytes stand for themselves.
+    within them are written \\t \\n \\r \\0 \\\\; all other bytes stand for themselves. Of a key that expires, another
+    tab and the moment follow, in milliseconds since 1970.
 
     JSON Lines: {"key": "text", "value": "text"} on each line, with "key_base64" and "value_base64" for what is
-    not UTF-8.
+    not UTF-8, and "expires_at_ms" of a key that expires.
 
     The file may be larger than memory. Of several lines with the same key the last one wins. Servers that fail
     meanwhile are waited for, up to the deadline for each record. It ends at the first line that fails, with its
@@ -161,9 +177,9 @@ def load_command(
 
     \b
     Example:
-      twistedkv load users.tsv
-      twistedkv load events.jsonl --failures again.jsonl
-      zcat dump.tsv.gz | twistedkv load -
+      twistedkv import users.tsv
+      twistedkv import events.jsonl --failures again.jsonl
+      zcat dump.tsv.gz | twistedkv import -
     """
     parse = parser_of(format_ or format_by_name(file))
     with input_stream(file) as stream, _failures_file(failures) as failures_stream, _bar(stream, "loading") as bar:
@@ -195,8 +211,18 @@ def load_command(
         raise FAILURES[load.exit_code](f"{amount(load.failed, 'line')} failed, named above; the others are stored")
 
 
+load_command = copy(import_command)
+load_command.name = "load"
+load_command.help = (
+    (import_command.help or "")
+    .replace("Store all records of a file, as `export` writes it.", "Another name of `import`.")
+    .replace("twistedkv import", "twistedkv load")
+)
+
+
 @click.command("export")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+@click.argument("file", metavar="[FILE]", required=False)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The same as FILE.")
 @format_option
 @click.option("--prefix", default="", metavar="TEXT", help="Only keys that begin so.")
 @click.option("--sorted", "in_order", is_flag=True, help="Sort by the keys' bytes; all records must fit into memory.")
@@ -204,34 +230,56 @@ def load_command(
 @connection_options()
 @pass_session
 def export_command(
-    session: Session, *, output: Path | None, format_: str | None, prefix: str, in_order: bool, is_hex: bool
+    session: Session,
+    *,
+    file: str | None,
+    output: Path | None,
+    format_: str | None,
+    prefix: str,
+    in_order: bool,
+    is_hex: bool,
 ) -> None:
-    """Write all records to a file.
+    """Write all records to a file, as text.
 
-    Without -o they go to standard output. The formats are those of `twistedkv load`, which reads the file back
-    exactly, whatever the bytes. Without --sorted the order is that of the keys' slots. A file appears under its
-    name only when it is complete. Keys that are written while the export runs may be in it with the old or the
-    new value. --hex is for --prefix.
+    Without FILE, or if it is -, they go to standard output. The formats are those of `twistedkv import`, which reads
+    the file back exactly, whatever the bytes, expiries included. Without --sorted the order is that of the keys' slots.
+    A file appears under its name only when it is complete. Keys that are written while the export runs may be in it
+    with the old or the new value (for copies of one moment see `twistedkv backup`). --hex is for --prefix.
 
     \b
     Example:
-      twistedkv export -o all.jsonl
+      twistedkv export all.jsonl
       twistedkv export --prefix user: --sorted > users.tsv
     """
+    if file is not None and output is not None:
+        raise click.UsageError("Give the file once: as FILE, or with --output.")
+    if file not in (None, STANDARD_INPUT):
+        output = Path(str(file))
     line = line_of(format_ or (format_by_name(output.name) if output else TSV))
-    items: Iterable[tuple[bytes, bytes]] = (
-        (item.key, item.value) for item in session.store.scan(text_bytes(prefix, is_hex), values=True)
-    )
+    items = _items(session.store, text_bytes(prefix, is_hex), lambda: int(time.time() * 1000))
     records = 0
     began = time.monotonic()
     with output_stream(output) as stream, _bar(None, "exporting", wanted=output is not None) as bar:
-        for key, value in sorted(items) if in_order else items:
-            stream.write(line(key, value) + NEWLINE)
+        for key, value, expiry in sorted(items) if in_order else items:
+            stream.write(line(key, value, expiry) + NEWLINE)
             records += 1
             bar.advance(1, records)
     seconds = time.monotonic() - began
     if output is not None or is_terminal(sys.stderr):
         message(f"exported {amount(records, 'record')} in {seconds_text(seconds)}")
+
+
+def _items(store: Store, prefix: bytes, wall: Callable[[], int]) -> Iterator[Parsed]:
+    """All keys with the prefix that have not expired, a page at a time."""
+    slot, after = 0, b""
+    while slot < SLOTS:
+        page = store.backup_records(slot, after, 0, prefix)
+        now = wall()
+        for key, record in zip(*decode_records(page.records), strict=True):
+            expiry = record_expiry(record)
+            if not 0 < expiry <= now:
+                yield key, record_value(record), expiry
+        slot, after = page.next_slot, page.next_after
 
 
 @contextmanager

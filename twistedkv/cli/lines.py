@@ -1,11 +1,15 @@
 r"""Records as lines of text: tab-separated values and JSON Lines. Any bytes survive the way there and back.
 
-TSV: key, TAB, value. In both, `\t \n \r \0 \\` stand for a tab, a line feed, a carriage return, a zero byte and a
-backslash; all other bytes stand for themselves, whether they are UTF-8 or not. No other escapes exist. A carriage
-return before the line's end is not part of the value (files made on Windows).
+TSV: key, TAB, value, and for a key that expires TAB and the moment. In key and value, `\t \n \r \0 \\` stand for a tab,
+a line feed, a carriage return, a zero byte and a backslash; all other bytes stand for themselves, whether they are
+UTF-8 or not. No other escapes exist. A carriage return before the line's end is not part of the value (files made on
+Windows).
 
-JSON Lines: `{"key": text, "value": text}`, where `key_base64` and `value_base64` stand for what is not UTF-8. Further
-members are ignored, so that the output of `twistedkv scan --values --json` can be loaded.
+JSON Lines: `{"key": text, "value": text}`, where `key_base64` and `value_base64` stand for what is not UTF-8, and for a
+key that expires `"expires_at_ms"`. Further members are ignored, so that the output of `twistedkv scan --values --json`
+can be loaded.
+
+Moments are in milliseconds since 1970, as a decimal number; 0, and nothing, is never.
 """
 
 from __future__ import annotations
@@ -29,6 +33,12 @@ TSV = "tsv"
 JSONL = "jsonl"
 FORMATS = (TSV, JSONL)
 
+Parsed = tuple[bytes, bytes, int]
+"""Key, value, and when the key expires, in milliseconds since 1970 (0: never)."""
+
+_EXPIRY = "expires_at_ms"
+_EXPIRY_MAX = 2**62
+_DIGITS_MAX = 20
 _JSONL_SUFFIXES = {".jsonl", ".ndjson", ".json"}
 _ESCAPES = {b"\\": b"\\\\", b"\t": b"\\t", b"\n": b"\\n", b"\r": b"\\r", b"\0": b"\\0"}
 _UNESCAPES = {escaped: plain for plain, escaped in _ESCAPES.items()}
@@ -62,44 +72,65 @@ def unescape(field: bytes) -> bytes:
         ) from None
 
 
-def tsv_line(key: bytes, value: bytes) -> bytes:
+def tsv_line(key: bytes, value: bytes, expiry: int = 0) -> bytes:
     """A record as a line of TSV, without line end."""
-    return escape(key) + b"\t" + escape(value)
+    line = escape(key) + b"\t" + escape(value)
+    return line + b"\t%d" % expiry if expiry else line
 
 
-def jsonl_line(key: bytes, value: bytes) -> bytes:
+def jsonl_line(key: bytes, value: bytes, expiry: int = 0) -> bytes:
     """A record as a line of JSON, without line end."""
-    return json_line({**bytes_fields("key", key), **bytes_fields("value", value)}).encode()
+    expires = {_EXPIRY: expiry} if expiry else {}
+    return json_line({**bytes_fields("key", key), **bytes_fields("value", value), **expires}).encode()
 
 
 def parse_tsv(line: bytes) -> tuple[bytes, bytes]:
     """Key and value of a line, with or without line end. Raises LineError."""
-    fields = _without_end(line).split(b"\t")
+    return _two_of(_without_end(line).split(b"\t"))
+
+
+def _two_of(fields: list[bytes]) -> tuple[bytes, bytes]:
     if len(fields) != 2:
         found = "there is no tab" if len(fields) == 1 else f"there are {len(fields) - 1} tabs"
         raise LineError(f"expected key, tab, value, but {found} (a tab within a value is written \\t)")
     return _checked(unescape(fields[0]), unescape(fields[1]))
 
 
-def parse_jsonl(line: bytes) -> tuple[bytes, bytes]:
-    """Key and value of a line. Raises LineError."""
+def parse_tsv_record(line: bytes) -> Parsed:
+    """Key, value and expiry of a line, with or without line end. Raises LineError."""
+    fields = _without_end(line).split(b"\t")
+    expiry = 0
+    if len(fields) == 3 and fields[2].isdigit() and len(fields[2]) <= _DIGITS_MAX:
+        expiry = int(fields.pop())
+    return *_two_of(fields), _moment(expiry)
+
+
+def parse_jsonl_record(line: bytes) -> Parsed:
+    """Key, value and expiry of a line. Raises LineError."""
     try:
         document = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise LineError(f"this is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise LineError('expected an object: {"key": ..., "value": ...}')
-    return _checked(_member(document, "key"), _member(document, "value"))
+    expiry = document.get(_EXPIRY, 0)
+    return *_checked(_member(document, "key"), _member(document, "value")), _moment(expiry)
 
 
-def line_of(format_: str) -> Callable[[bytes, bytes], bytes]:
+def _moment(expiry: object) -> int:
+    if type(expiry) is not int or not 0 <= expiry <= _EXPIRY_MAX:
+        raise LineError(f"a key expires so many milliseconds after 1970, or never (0), not {expiry!r:.30}")
+    return expiry
+
+
+def line_of(format_: str) -> Callable[[bytes, bytes, int], bytes]:
     """The function that writes a line of the format."""
     return jsonl_line if format_ == JSONL else tsv_line
 
 
-def parser_of(format_: str) -> Callable[[bytes], tuple[bytes, bytes]]:
+def parser_of(format_: str) -> Callable[[bytes], Parsed]:
     """The function that reads a line of the format."""
-    return parse_jsonl if format_ == JSONL else parse_tsv
+    return parse_jsonl_record if format_ == JSONL else parse_tsv_record
 
 
 def format_by_name(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 
 import click
@@ -157,11 +157,25 @@ def put_all(session: Session, records: Mapping[bytes, bytes]) -> tuple[Mapping[b
     try:
         return session.store.mput(records), {}
     except OperationError as error:
-        from twistedkv.client.results import PartialFailure
+        return error_parts(error)
 
-        if not isinstance(error, PartialFailure):
-            raise
-        return error.done, error.failed
+
+def failures_of(store: Callable[[], None]) -> Mapping[bytes, Exception]:
+    """Call what stores several keys. The errors of those that were not stored."""
+    try:
+        store()
+    except OperationError as error:
+        return error_parts(error)[1]
+    return {}
+
+
+def error_parts(error: OperationError) -> tuple[Mapping[bytes, int], Mapping[bytes, Exception]]:
+    """What was done, and what was not, if the error says that. Else it is raised."""
+    from twistedkv.client.results import PartialFailure
+
+    if not isinstance(error, PartialFailure):
+        raise error
+    return error.done, error.failed
 
 
 def _records_of_standard_input() -> dict[bytes, bytes]:

@@ -11,6 +11,7 @@ from twistedkv.clustermap import ClusterMap
 from twistedkv.errors import (
     NOT_FORMED,
     ConfigurationError,
+    Damaged,
     InvalidRequest,
     OutcomeUnknown,
     ShardLost,
@@ -18,6 +19,7 @@ from twistedkv.errors import (
     Unavailable,
 )
 from twistedkv.limits import DEADLINE_SECONDS
+from twistedkv.messages.client import BackupBegun, BackupEntries, BackupPage
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -140,6 +142,23 @@ class Store(Protocol):
 
     def scan(self, prefix: bytes = b"", *, values: bool = False, page: int = 1000) -> Iterator[KeyListed]:
         """List."""
+
+    def apply(self, changes: Mapping[bytes, tuple[bytes | None, int]], *, deadline: float | None = None) -> None:
+        """Store keys, some of which expire, or delete them."""
+
+    def backup_begin(self, slot: int, *, deadline: float | None = None) -> BackupBegun:
+        """Have the log of a shard kept."""
+
+    def backup_records(
+        self, slot: int, after: bytes = b"", pin: int = 0, prefix: bytes = b"", *, deadline: float | None = None
+    ) -> BackupPage:
+        """Some of a shard's records."""
+
+    def backup_log(self, slot: int, pin: int, after: int, *, deadline: float | None = None) -> BackupEntries:
+        """Some of a shard's log."""
+
+    def backup_end(self, slot: int, pin: int, *, deadline: float | None = None) -> None:
+        """Have the log kept no longer."""
 
     def admin(self, command: str, **arguments: Any) -> dict[str, Any]:
         """Ask the coordinator."""
@@ -309,7 +328,7 @@ def exit_code_of(error: Exception) -> int:
     """The exit code for an error of an operation."""
     if isinstance(error, OutcomeUnknown):
         return UNKNOWN
-    if isinstance(error, (InvalidRequest, ConfigurationError)):
+    if isinstance(error, (InvalidRequest, ConfigurationError, Damaged)):
         return USAGE
     return NOT_DONE
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twistedkv.errors import (
     InvalidRequest,
+    Lapsed,
     NotAnInteger,
     NotDone,
     NotEnoughCopies,
@@ -21,6 +22,10 @@ from twistedkv.errors import (
     VersionMismatch,
 )
 from twistedkv.wire.client import (
+    BACKUP_BEGIN,
+    BACKUP_END,
+    BACKUP_LOG,
+    BACKUP_RECORDS,
     CAS,
     DELETE,
     EXECUTE,
@@ -58,6 +63,8 @@ REFRESH = 0
 
 KIND_NAMES = {GET: "GET", PUT: "PUT", DELETE: "DELETE", CAS: "CAS", INCR: "INCR", VERIFY: "VERIFY", SCAN: "SCAN"}
 KIND_NAMES |= {PUT_MANY: "PUT of several keys", GET_MANY: "GET of several keys"}
+KIND_NAMES |= {BACKUP_BEGIN: "BACKUP_BEGIN", BACKUP_RECORDS: "BACKUP_RECORDS", BACKUP_LOG: "BACKUP_LOG"}
+KIND_NAMES |= {BACKUP_END: "BACKUP_END"}
 KIND_NAMES |= {EXECUTE: "the command", NOOP: "NOOP", ADMIN: "the command", REFRESH: "the request for the cluster map"}
 
 
@@ -196,6 +203,7 @@ _AFTER_LOOKUP = frozenset(
 earlier attempt was executed either, and the answer is definite."""
 
 _KINDS: dict[int, type[NotDone]] = {
+    Status.LAPSED: Lapsed,
     Status.NOT_AN_INTEGER: NotAnInteger,
     Status.NOT_ENOUGH_COPIES: NotEnoughCopies,
     Status.OUT_OF_SPACE: OutOfSpace,

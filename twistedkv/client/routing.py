@@ -47,6 +47,7 @@ from twistedkv.limits import FRAME_BYTES_MAX
 from twistedkv.messages.client import MapUpdate
 from twistedkv.records import RECORD_BYTES_MAX, RECORD_HEAD_BYTES
 from twistedkv.wire.client import (
+    ANSWERS,
     CONFIG_REQ,
     CONFIG_RESP,
     DELETE,
@@ -55,8 +56,6 @@ from twistedkv.wire.client import (
     GET_MANY,
     INCR,
     RESULT,
-    SCAN,
-    SCAN_PAGE,
     decode_response,
     decode_result,
     execute_bytes,
@@ -186,13 +185,13 @@ class Router(Delivery):
             lane = operation.lane
             try:
                 kind = operation.kind
-                if message_type == RESULT and (kind != SCAN or body[:1] != _DONE):
+                if message_type == RESULT and (kind not in ANSWERS or body[:1] != _DONE):
                     status, version = unpack(body)
                     if kind == INCR and not status:
                         total = int(body[_RESULT_HEAD_BYTES:])
                     elif kind == GET_MANY and not status:
                         records = _records(body, operation)
-                elif message_type == SCAN_PAGE and kind == SCAN:
+                elif message_type == ANSWERS.get(kind):
                     page, status, version = decode_response(message_type, body), 0, 0
                 else:
                     raise ProtocolError(f"message type 0x{message_type:02x} is no answer to {operation}")
@@ -217,7 +216,7 @@ class Router(Delivery):
                         outcome = body[_RESULT_HEAD_BYTES:]
                     elif kind == GET_MANY:
                         outcome = records
-                    elif message_type == SCAN_PAGE:
+                    elif message_type != RESULT:
                         outcome = page
                     operation.waiter = None
                     self.finished.append((waiter, True, outcome))

@@ -22,13 +22,26 @@ from twistedkv.client.arguments import (
     check_value,
     check_version,
 )
+from twistedkv.client.backup import ask
+from twistedkv.client.changes import Change, apply
 from twistedkv.client.journal import Following, admin
 from twistedkv.client.operations import Operation
 from twistedkv.client.results import CopyCheck, Incremented, Value
 from twistedkv.client.rim import Rim
 from twistedkv.clustermap import ClusterMap
 from twistedkv.errors import InvalidRequest
-from twistedkv.messages.client import ScanItem, ScanPage
+from twistedkv.messages.client import (
+    BackupBegin,
+    BackupBegun,
+    BackupEnd,
+    BackupEntries,
+    BackupLog,
+    BackupPage,
+    BackupRecords,
+    BackupRequest,
+    ScanItem,
+    ScanPage,
+)
 from twistedkv.slots import slot_of
 from twistedkv.wire.client import CAS, DELETE, GET, INCR, PUT
 
@@ -129,6 +142,36 @@ class Client(Rim):
         The end is reached when `next_slot` is limits.SLOTS. A page may be empty before that.
         """
         return self._run(lambda: gather.scan_page(self, slot, after, prefix, values, page, self.deadline_at(deadline)))
+
+    # Backups: see twistedkv.core.backup, and twistedkv.backup for whole ones.
+
+    def apply(self, changes: Mapping[bytes, Change], *, deadline: float | None = None) -> Deferred[None]:
+        """Store each key, to expire at a moment, or delete it: atomic for each key. Not for more than fits into memory.
+
+        Fails with PartialFailure when some were not changed.
+        """
+        return self._run(lambda: ensureDeferred(apply(self, changes, self.deadline_at(deadline))))
+
+    def backup_begin(self, slot: int, *, deadline: float | None = None) -> Deferred[BackupBegun]:
+        """Have the log of the slot's shard kept, for a while."""
+        return self._backup(BackupBegin(slot), deadline)
+
+    def backup_records(
+        self, slot: int, after: bytes = b"", pin: int = 0, prefix: bytes = b"", *, deadline: float | None = None
+    ) -> Deferred[BackupPage]:
+        """Records of the slot's shard, as they are, from that slot on and in it after the key `after`."""
+        return self._backup(BackupRecords(slot, after, pin, prefix), deadline)
+
+    def backup_log(self, slot: int, pin: int, after: int, *, deadline: float | None = None) -> Deferred[BackupEntries]:
+        """Updates of the shard after a sequence, as log entries. Fails with Lapsed."""
+        return self._backup(BackupLog(slot, pin, after), deadline)
+
+    def backup_end(self, slot: int, pin: int, *, deadline: float | None = None) -> Deferred[None]:
+        """The log need not be kept any more."""
+        return self._backup(BackupEnd(slot, pin), deadline).addCallback(lambda _: None)
+
+    def _backup(self, request: BackupRequest, deadline: float | None) -> Deferred[Any]:
+        return self._run(lambda: ask(self, request, self.deadline_at(deadline)))
 
     # The cluster.
 

@@ -59,6 +59,7 @@ class Leading:
     def stop(self) -> None:
         """The replica is primary no more."""
         self.abandon_switch()
+        self._replica.pins.clear()
         self.followers = {}
         self.counted = []
 
@@ -173,6 +174,8 @@ class Leading:
         keep = replica.commit
         for follower in self.followers.values():
             keep = min(keep, follower.acked)
+        if replica.pins:
+            keep = min(keep, *(pin.after for pin in replica.pins.values()))
         replica.log.trim(keep)
         replica.purge()
 

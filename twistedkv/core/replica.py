@@ -18,8 +18,6 @@ Roles and how they change (an event that is not named leaves the role as it is):
     any          configuration without me, or with another store id -> NONE, and the data is dropped (I9) unless this
                  server is to have a copy again
 
-A durable store keeps what a copy is, and the next process goes on with it (`core.keeping`).
-
 Hazards guarded against: a deposed primary that goes on (epochs, I2); a learner that is promoted half full (I10); a new
 primary that serves before its members are level (I6) or before the old one's lease is over (I8); records that a
 learner has from the stream although its log is not so far (it is added only when its log has passed the stream's end).
@@ -32,6 +30,7 @@ from contextlib import suppress
 
 from twistedkv.chunks import Chunk
 from twistedkv.clustermap import Configuration, Member
+from twistedkv.core.backup import Pin, lapse
 from twistedkv.core.dedup import DedupTable
 from twistedkv.core.deletions import Deletions
 from twistedkv.core.entries import SEVERAL, decode_entries, records_of_update
@@ -94,12 +93,13 @@ class Replica:
         self.fill = 0
         """Of a learner: number of the fill it takes part in."""
         self.whole = False
-        """Whether it holds everything up to `last`. Also one that is no member any more may, until it is filled: then
-        it needs only what has come after that."""
+        """Whether it holds everything up to `last`; so may one that is no member any more, until it is filled."""
         self.expiries = Expiries()
         """Keys that expire, for the primary's search for them."""
         self.deletions = Deletions(store)
         """Those whose tombstones are still in the store."""
+        self.pins: dict[int, Pin] = {}
+        """Of a primary: backups under way, by their numbers."""
         self.stepped_down_at = 0.0
         self._heard: tuple[Configuration, float] | None = None
         """Of a follower: what the coordinator has told and the primary has not yet, and since when."""
@@ -140,9 +140,8 @@ class Replica:
     def hear(self, configuration: Configuration, now: float) -> None:
         """The coordinator tells a configuration.
 
-        A follower whose primary stays the same waits for that primary to tell it too, in the order of the log, for a
-        heartbeat at most: if it went ahead, it would refuse what the primary sent before it had heard itself, as if
-        the primary had been deposed. Adopting late is always safe; a seal is obeyed at once.
+        A follower whose primary stays the same waits for it to tell it too, in the order of the log, for a heartbeat at
+        most: else it would refuse what the primary sent before. Adopting late is always safe.
         """
         before = self.configuration
         if (
@@ -395,5 +394,7 @@ class Replica:
         self.leading.tick(now, beat=beat, stalled=stalled)
         if self.role is ReplicaRole.STEPPED_DOWN and now - self.stepped_down_at > self.timing.switch:
             self.serving.stopped()
+        if self.pins:
+            lapse(self.pins, now, self.log.bytes)
         if not self.serving.idle:
             self.serving.tick(now)

@@ -10,7 +10,7 @@ from twistedkv.core.mailbox import Mailbox, Outbox
 from twistedkv.core.scrub import Scrub
 from twistedkv.errors import DamagedRecord, ProtocolError, Status
 from twistedkv.limits import CLIENT_OUTPUT_BYTES_MAX, SLOTS
-from twistedkv.messages.client import Execute, GetMany, MapRequest, MapUpdate, Noop, PutMany, Scan, Verify
+from twistedkv.messages.client import BY_SLOT, MapRequest, MapUpdate, Noop, Verify
 from twistedkv.records import is_tombstone, record_expiry, record_value, record_version
 from twistedkv.slots import slot_of
 from twistedkv.wire.client import CONFIG_RESP, FAMILY, Request, decode_request, result_frame
@@ -19,8 +19,6 @@ from twistedkv.wire.frames import Frame, encode_frame
 if TYPE_CHECKING:
     from twistedkv.core.replica import Replica
     from twistedkv.storage.interface import Store
-
-_BY_SLOT = (Scan, Execute, PutMany, GetMany)  # they name a slot and not a key
 
 
 class Requests:
@@ -63,7 +61,7 @@ class Requests:
                 text = b"this server has not heard of the cluster's shards yet"
                 self.outbox.answer(mailbox, request_id, result_frame(request_id, int(Status.NOT_PRIMARY_YET), 0, text))
                 continue
-            slot = request.slot if isinstance(request, _BY_SLOT) else slot_of(request.key)
+            slot = request.slot if isinstance(request, BY_SLOT) else slot_of(request.key)
             if slot >= len(by_slot):
                 text = f"slot {slot} does not exist".encode()
                 self.outbox.answer(mailbox, request_id, result_frame(request_id, int(Status.INVALID_REQUEST), 0, text))

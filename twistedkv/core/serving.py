@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from twistedkv.core.backup import Backup
 from twistedkv.core.dedup import Lookup
 from twistedkv.core.mailbox import Mailbox, Outbox
 from twistedkv.core.reading import Reading
@@ -25,7 +26,19 @@ from twistedkv.core.scan import scan_page
 from twistedkv.core.shardkeys import NOT_OF_ONE_SHARD, ShardKeys
 from twistedkv.errors import DamagedRecord, Status
 from twistedkv.limits import PARKED_REQUESTS_MAX, SEQUENCE_MAX, WRITE_WINDOW
-from twistedkv.messages.client import Cas, Delete, Execute, ExecuteMode, Get, GetMany, Incr, Put, PutMany, Scan
+from twistedkv.messages.client import (
+    BackupRequest,
+    Cas,
+    Delete,
+    Execute,
+    ExecuteMode,
+    Get,
+    GetMany,
+    Incr,
+    Put,
+    PutMany,
+    Scan,
+)
 from twistedkv.messages.coordinator import ReplicaRole
 from twistedkv.records import (
     EXPIRES,
@@ -45,7 +58,7 @@ from twistedkv.wire.frames import RETRY
 if TYPE_CHECKING:
     from twistedkv.core.replica import Replica
 
-ShardRequest = Get | Put | Delete | Cas | Incr | Scan | Execute | PutMany | GetMany
+ShardRequest = Get | Put | Delete | Cas | Incr | Scan | Execute | PutMany | GetMany | BackupRequest
 _PARKING = (ReplicaRole.RECONCILING, ReplicaRole.SWITCHING, ReplicaRole.STEPPED_DOWN)
 _INTEGER_MAX = 2**63 - 1
 _INTEGER_MIN = -(2**63)
@@ -65,6 +78,7 @@ class Serving(Reading):
         self._wall = wall
         """Milliseconds since 1970: when keys expire, and nothing else."""
         self._keys = ShardKeys(replica)
+        self._backup = Backup(replica, self._answer_read, self._refuse, clock)
         self._parked: deque[tuple[Mailbox, int, int, ShardRequest, int, float]] = deque()
 
     @property
@@ -100,6 +114,8 @@ class Serving(Reading):
             self._get_many(mailbox, request_id, request)  # type: ignore[arg-type]
         elif kind is Execute:
             self._run(mailbox, request_id, flags, request)  # type: ignore[arg-type]
+        elif isinstance(request, BackupRequest):
+            self._backup.request(mailbox, request_id, request)
         else:
             self._write(mailbox, request_id, flags, request, slot)  # type: ignore[arg-type]
 

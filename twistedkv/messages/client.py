@@ -162,6 +162,54 @@ class GetMany:
     keys: list[bytes]
 
 
+class BackupRequest:
+    """What the requests of a backup have in common: they are about the shard that has a certain slot."""
+
+    __slots__ = ()
+    slot: int
+
+
+@attrs.define
+class BackupBegin(BackupRequest):
+    """Keep the shard's log from now on, so that a backup can be completed from it. Answer: BackupBegun."""
+
+    slot: int
+
+
+@attrs.define
+class BackupRecords(BackupRequest):
+    """List a part of the shard's records, as they are, in the order of slots. Answer: BackupPage."""
+
+    slot: int
+    """Begin in this slot."""
+    after: bytes
+    """Within that slot, after this key; empty: from its beginning."""
+    pin: int
+    """Of the backup that this belongs to; 0: of none, the records alone are wanted."""
+    prefix: bytes
+    """Only keys that begin with this."""
+
+
+@attrs.define
+class BackupLog(BackupRequest):
+    """The updates after a sequence, as many as an answer holds. The log up to there is not needed any more.
+
+    Answer: BackupEntries.
+    """
+
+    slot: int
+    pin: int
+    after: int
+
+
+@attrs.define
+class BackupEnd(BackupRequest):
+    """The log need not be kept any more. Answer: SUCCESS, also when that was known."""
+
+    slot: int
+    pin: int
+
+
 @attrs.define
 class MapRequest:
     """CONFIG_REQ: ask for the cluster map, from the coordinator or any server. Answer: MapUpdate.
@@ -170,6 +218,10 @@ class MapRequest:
     """
 
     subscribe: bool
+
+
+BY_SLOT = (Scan, Execute, PutMany, GetMany, BackupRequest)
+"""Requests that name a slot and not a key."""
 
 
 @attrs.define
@@ -201,6 +253,40 @@ class ScanPage:
     """Where to go on: the slot after the shard's last when all of it has been listed (SLOTS after the last shard)."""
     next_after: bytes
     items: list[ScanItem]
+
+
+@attrs.define
+class BackupBegun:
+    """Answer to BackupBegin."""
+
+    pin: int
+    last: int
+    """Version of the newest update: the log is kept from the one after it."""
+    records: int
+    """How many there are now, for whoever wants to know how far the backup is."""
+
+
+@attrs.define
+class BackupPage:
+    """Answer to BackupRecords."""
+
+    last: int
+    """Version of the shard's newest update when this was read: no record is newer."""
+    next_slot: int
+    """Where to go on, as in ScanPage."""
+    next_after: bytes
+    records: bytes
+    """Keys and records, as two columns; none is a deletion."""
+
+
+@attrs.define
+class BackupEntries:
+    """Answer to BackupLog: committed log entries, one after the other."""
+
+    first: int
+    """Sequence of the first one; if there are none, of the next one that there will be."""
+    count: int
+    entries: bytes
 
 
 @attrs.define

@@ -15,6 +15,14 @@ from twistedkv.limits import (
     VALUE_BYTES_MAX,
 )
 from twistedkv.messages.client import (
+    BackupBegin,
+    BackupBegun,
+    BackupEnd,
+    BackupEntries,
+    BackupLog,
+    BackupPage,
+    BackupRecords,
+    BackupRequest,
     Cas,
     Delete,
     Execute,
@@ -51,9 +59,16 @@ CONFIG_REQ = 0x18
 EXECUTE = 0x19
 PUT_MANY = 0x1A
 GET_MANY = 0x1B
+BACKUP_BEGIN = 0x1C
+BACKUP_RECORDS = 0x1D
+BACKUP_LOG = 0x1E
+BACKUP_END = 0x1F
 RESULT = 0x20
 SCAN_PAGE = 0x21
 CONFIG_RESP = 0x22
+BACKUP_BEGUN = 0x23
+BACKUP_PAGE = 0x24
+BACKUP_ENTRIES = 0x25
 
 KEY = Bytes(U16, KEY_BYTES_MAX)
 VALUE = Bytes(U32, VALUE_BYTES_MAX)
@@ -90,6 +105,10 @@ FAMILY = Family(
     ),
     (PUT_MANY, Layout(PutMany, *_WRITE, ("slot", U16), ("keys", KEYS), ("values", VALUES))),
     (GET_MANY, Layout(GetMany, ("slot", U16), ("keys", KEYS))),
+    (BACKUP_BEGIN, Layout(BackupBegin, ("slot", U16))),
+    (BACKUP_RECORDS, Layout(BackupRecords, ("slot", U16), ("after", KEY), ("pin", U64), ("prefix", KEY))),
+    (BACKUP_LOG, Layout(BackupLog, ("slot", U16), ("pin", U64), ("after", U64))),
+    (BACKUP_END, Layout(BackupEnd, ("slot", U16), ("pin", U64))),
     (RESULT, Layout(Result, ("status", U8), ("version", U64), ("value", Rest()))),
     (
         SCAN_PAGE,
@@ -101,10 +120,23 @@ FAMILY = Family(
         ),
     ),
     (CONFIG_RESP, Layout(MapUpdate, ("map", CLUSTER_MAP))),
+    (BACKUP_BEGUN, Layout(BackupBegun, ("pin", U64), ("last", U64), ("records", U64))),
+    (BACKUP_PAGE, Layout(BackupPage, ("last", U64), ("next_slot", U16), ("next_after", KEY), ("records", Rest()))),
+    (BACKUP_ENTRIES, Layout(BackupEntries, ("first", U64), ("count", U32), ("entries", Rest()))),
 )
 
-Request = Noop | Get | Put | Delete | Cas | Incr | Verify | Scan | MapRequest | Execute | PutMany | GetMany
-Response = Result | ScanPage | MapUpdate
+Request = (
+    Noop | Get | Put | Delete | Cas | Incr | Verify | Scan | MapRequest | Execute | PutMany | GetMany | BackupRequest
+)
+Response = Result | ScanPage | MapUpdate | BackupBegun | BackupPage | BackupEntries
+
+ANSWERS = {
+    SCAN: SCAN_PAGE,
+    BACKUP_BEGIN: BACKUP_BEGUN,
+    BACKUP_RECORDS: BACKUP_PAGE,
+    BACKUP_LOG: BACKUP_ENTRIES,
+}
+"""By request: what a success is answered by, where that is no RESULT."""
 
 _PUT_HEAD = Struct(">QQQH")
 _EXECUTE_HEAD_BYTES = 3 * 8 + 2 + 1 + 1 + 2 + 2
@@ -141,7 +173,7 @@ def decode_request(message_type: int, body: bytes) -> Request:
     if message_type == GET:
         check_key(body)
         return Get(body)
-    if not NOOP <= message_type <= GET_MANY:
+    if not NOOP <= message_type <= BACKUP_END:
         raise ProtocolError(f"message type 0x{message_type:02x} is not one of the requests of a client")
     request: Request = FAMILY.decode(message_type, body)
     if isinstance(request, Delete | Cas | Incr | Verify):
@@ -224,7 +256,7 @@ def decode_response(message_type: int, body: bytes) -> Response:
     """An answer to a client. Raises ProtocolError when it is none."""
     if message_type == RESULT:
         return decode_result(body)
-    if message_type not in (SCAN_PAGE, CONFIG_RESP):
+    if not SCAN_PAGE <= message_type <= BACKUP_ENTRIES:
         raise ProtocolError(f"message type 0x{message_type:02x} is not an answer to a client")
     response: Response = FAMILY.decode(message_type, body)
     return response
