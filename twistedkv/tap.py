@@ -141,8 +141,10 @@ def _coordinator(reactor: Any, options: CoordinatorOptions) -> service.IService:
     from twistedkv.service.coordinator import CoordinatorService
     from twistedkv.service.course import CourseFactory
     from twistedkv.service.listening import PortService
+    from twistedkv.service.stores import check_engine
 
     try:
+        check_engine(options)
         coordinator = (ClusterService if options.owns_servers else CoordinatorService)(reactor, options)
     except ConfigurationError as error:
         raise SystemExit(f"twistedkv: {error}") from None

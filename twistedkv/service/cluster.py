@@ -16,6 +16,7 @@ from twistedkv.core.steps import Step
 from twistedkv.service.config import storage_text
 from twistedkv.service.coordinator import CoordinatorService
 from twistedkv.service.ready import announce, command_line
+from twistedkv.service.stores import stores_in
 
 log = Logger()
 
@@ -28,7 +29,7 @@ class ClusterService(CoordinatorService):
         in_order = self.store.stopped_in_order()
         self.store.set_stopped_in_order(False)
         had_shards = bool(planner.state.shards)
-        if self.options.engine != "memory" and not self.options.accept_loss:
+        if stores_in(self.options.base_dir) and not self.options.accept_loss:
             text = f"the cluster was started at {self.address}; its servers come back with their data"
             return planner.started(now, children_gone=False, anew=False, text=text)
         anew = in_order or self.options.accept_loss or not had_shards

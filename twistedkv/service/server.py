@@ -168,18 +168,16 @@ class ServerService(MultiService):
             yield self.when_flushed()
             if overdue.active():
                 overdue.cancel()
-        if self.writer is not None:
-            yield self.writer.stop()
         self._registration.stop()
         self.links.stop()
         yield self._acceptor.close_all()
         if self._beating.running:
             self._beating.stop()
         yield super().stopService()  # type: ignore[no-untyped-call]
-        if isinstance(self.store, DurableStore):
-            if self._pool is not None:
-                self._pool.stop()
-            self.store.disk.close()
+        if self.writer is not None:
+            yield self.writer.stop()
+            if self._pool is None:
+                self._close_store()
         log.info("server {server} has ended", server=self.server_id)
 
     def _open(self) -> None:
@@ -204,12 +202,19 @@ class ServerService(MultiService):
         if write is None:
             pool = self._pool = ThreadPool(1, 1, "storage")
             pool.start()
-            self.reactor.addSystemEventTrigger("after", "shutdown", pool.stop)
+            self.reactor.addSystemEventTrigger("after", "shutdown", self._close_store)
             sys.setswitchinterval(SWITCH_SECONDS)
             disk = store.disk
             write = lambda batch: deferToThreadPool(self.reactor, pool, disk.write, batch)  # noqa: E731
         interval = self.options.sync_interval if self.options.durability == "interval" else 0.0
         self.writer = Writer(self.reactor, store, write, self.end_turn_soon, self.storage_failed, interval)
+
+    def _close_store(self) -> None:
+        """The last thing of all: the thread may still be writing."""
+        assert isinstance(self.store, DurableStore)
+        if self._pool is not None:
+            self._pool.stop()
+        self.store.disk.close()
 
     def _make_core(self, timing: Timing) -> ServerCore:
         assert self.store is not None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from twisted.logger import Logger
 
 from twistedkv.errors import ConfigurationError, StorageFailed
-from twistedkv.service.config import ServerOptions
+from twistedkv.service.config import CoordinatorOptions, ServerOptions
 from twistedkv.storage.durable import DurableStore
 from twistedkv.storage.interface import Store
 from twistedkv.storage.memory import MemoryStore
@@ -42,3 +43,17 @@ def open_store(options: ServerOptions) -> Store:
         )
         path.rename(aside)
         return DurableStore(LmdbDisk(path), at_once=at_once)
+
+
+def stores_in(base_dir: Path) -> list[Path]:
+    """Directories in which servers that were spawned here have their data."""
+    return sorted(base_dir.glob("server_*.store"))
+
+
+def check_engine(options: CoordinatorOptions) -> None:
+    """Raise ConfigurationError when the servers that are about to be spawned would begin empty beside their data."""
+    if options.spawn and options.engine == "memory" and (stores := stores_in(options.base_dir)):
+        raise ConfigurationError(
+            f"engine: the data of this cluster are on disk, in {stores[0]} and others: start it with --engine lmdb, or "
+            "choose another --base-dir, or move these directories away if the data are not needed"
+        )

@@ -21,6 +21,8 @@ log = Logger()
 
 FULL_SECONDS = 0.25
 """A full disk is tried again after so long."""
+STOP_SECONDS = 2.0
+"""So long the end of the process waits for what is not stored yet, and was not acknowledged."""
 
 
 class Writer:
@@ -75,14 +77,24 @@ class Writer:
             stopping.callback(None)
 
     def stop(self) -> Deferred[None]:
-        """Write all that there is. Fires when that is done; nothing may be put into the store any more."""
+        """Write all that there is; nothing more may be put into the store. Fires when done, or after STOP_SECONDS."""
         stopped: Deferred[None] = Deferred()
         self._stopping = stopped
+        overdue = self._reactor.callLater(STOP_SECONDS, self._give_up)
+        stopped.addBoth(lambda _: overdue.active() and overdue.cancel())
         if self._timer is not None and not self._busy:
             self._timer.cancel()
             self._timer = None
         self.kick()
         return stopped
+
+    def _give_up(self) -> None:
+        if self._stopping is not None:
+            stopping, self._stopping = self._stopping, None
+            if self._timer is not None:
+                self._timer.cancel()
+            log.warn("ending although the disk has not stored everything; nothing of that was acknowledged")
+            stopping.callback(None)
 
     def _due(self) -> None:
         self._timer = None
