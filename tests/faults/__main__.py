@@ -9,8 +9,8 @@
 Each records the history of its clients, has both checkers judge it, asks every copy what it holds, and measures how
 long it takes until all is whole again. What a failed one leaves, histories and logs, is kept in any case.
 
-Those that cut the network need namespaces and nftables. Where these are missing they are skipped, with the reason; with
-CI=true in the environment that is a failure.
+Those that cut the network need namespaces and nftables, those that cut the power file systems on loop devices, some
+strace. Where these are missing they are skipped, with the reason; with CI=true in the environment that is a failure.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ from pathlib import Path
 import attrs
 
 from tests.acceptance.report import Report
-from tests.faults.network import missing
+from tests.faults import images, network, tracing
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.scene import Figures
 from tests.faults.stage import Scenario, Stage, named
 
-SCENARIO_SECONDS_MAX = 180
+SCENARIO_SECONDS_MAX = 240
+MISSING = {"network": network.missing, "disks": images.missing, "tracing": tracing.missing}
+"""What a scenario may need, and what says why it is not here, if it is not."""
 HEADINGS = ("scenario", "result", "faults", "operations", "unknown", "stall", "whole after", "seconds")
 
 
@@ -148,16 +150,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for scenario in chosen:
             print(f"{scenario.name:30} {scenario.about}")
         return 0
-    why_not = missing() if any(scenario.network for scenario in chosen) else ""
+    why_not = {
+        need: missing() if any(need in scenario.needs for scenario in chosen) else ""
+        for need, missing in MISSING.items()
+    }
     seed = random.SystemRandom().randrange(1, 1_000_000) if options.seed is None else options.seed
     outcomes: list[Outcome] = []
     interrupted = False
     try:
         for time_number in range(options.times):
             for scenario in chosen:
-                if scenario.network and why_not:
+                reasons = [why_not[need] for need in scenario.needs if why_not[need]]
+                if reasons:
                     result = "FAIL" if os.environ.get("CI") == "true" else "skipped"
-                    print(f"== {scenario.name}: {result}: {why_not}\n", flush=True)
+                    print(f"== {scenario.name}: {result}: {'; '.join(reasons)}\n", flush=True)
                     outcomes.append(Outcome(scenario, result, Figures(), 0.0))
                     continue
                 outcomes.append(play(scenario, seed + time_number, options.keep_history))

@@ -82,8 +82,8 @@ class Scenario:
     """A name, what it is, and how it goes."""
 
     run: Callable[[Stage], None]
-    network: bool = False
-    """Whether it needs network namespaces."""
+    needs: tuple[str, ...] = ()
+    """"network": network namespaces. "disks": file systems of its own. "tracing": strace."""
 
     @property
     def name(self) -> str:
