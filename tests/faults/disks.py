@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.faults.scene import Scene
@@ -34,13 +35,16 @@ def _fill(disk: Path) -> Path:
     return ballast
 
 
-def _wait_full(scene: Scene, servers: list[int]) -> None:
+def _full(scene: Scene, servers: Sequence[int]) -> list[Path]:
+    """Fill the disks of these, and wait until each has noticed. What to remove again."""
     said = {server: len(scene.daemons[server].said()) for server in servers}
-    for server in servers:
-        wait_for(
-            f"server {server} finds its disk full",
-            lambda server=server: "the disk has no room" in scene.daemons[server].said()[said[server] :],
-        )
+    ballasts = [_fill(scene.cluster.disks[f"server_{server}"].path) for server in servers]
+
+    def noticed() -> bool:
+        return all("the disk has no room" in scene.daemons[server].said()[said[server] :] for server in servers)
+
+    wait_for(f"servers {servers} find their disks full", noticed)
+    return ballasts
 
 
 def _reads(scene: Scene, keys: list[bytes]) -> None:
@@ -72,12 +76,10 @@ def disk_full(stage: Stage) -> None:
         keys = _prepare(scene)
         load = scene.load()
         load.ask(**BULK)
-        disk = scene.cluster.disks[f"server_{victim}"]
         for restart in (False, True):
             scene.work()
             since = scene.fault(f"server {victim}'s disk is full")
-            ballast = _fill(disk.path)
-            _wait_full(scene, [victim])
+            [ballast] = _full(scene, [victim])
             done = scene.done()
             _reads(scene, keys)
             if restart:
@@ -104,9 +106,7 @@ def disk_full_everywhere(stage: Stage) -> None:
         load.ask(**BULK)
         scene.work()
         scene.fault("all disks of servers are full")
-        servers = list(scene.daemons)
-        ballasts = [_fill(scene.cluster.disks[f"server_{server}"].path) for server in servers]
-        _wait_full(scene, servers)
+        ballasts = _full(scene, list(scene.daemons))
         time.sleep(FULL_SECONDS)
         _reads(scene, keys)
         scene.report.holds(all(daemon.running for daemon in scene.daemons.values()), "all servers run")
