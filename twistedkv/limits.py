@@ -88,6 +88,10 @@ LOG_BYTES_MAX = 128 * 1024 * 1024
 
 LOG_KEPT_BYTES = 16 * 1024 * 1024
 """Per shard, by a durable store, at least: a copy that comes back and is not further behind gets only what it lacks."""
+UNFOLDED_BYTES = 4 * 1024 * 1024
+"""Of records that a durable store has only in its log, before it puts them into their places."""
+FOLD_BYTES = 64 * 1024
+"""It does so with so many at once."""
 STORE_BYTES_WAITING_MAX = 32 * 1024 * 1024
 """What a disk has not stored yet; past it, clients are not read until it has."""
 

@@ -20,7 +20,16 @@ from twistedkv.backup.restoring import Restoring
 from twistedkv.backup.taking import ATTEMPTS_MAX, Pace, Taking
 from twistedkv.client.results import PartialFailure
 from twistedkv.core import backup as core_backup
-from twistedkv.errors import ConfigurationError, Damaged, InvalidRequest, Lapsed, OutcomeUnknown, ShardLost, Unavailable
+from twistedkv.errors import (
+    ConfigurationError,
+    Damaged,
+    InvalidRequest,
+    Lapsed,
+    NotDone,
+    OutcomeUnknown,
+    ShardLost,
+    Unavailable,
+)
 from twistedkv.limits import SLOTS
 from twistedkv.messages.client import BackupBegin, BackupLog, BackupRecords
 from twistedkv.slots import slot_of
@@ -196,6 +205,24 @@ def test_a_shard_that_lapses_again_and_again(source: Source, tmp_path: Path) -> 
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_a_shard_that_has_other_slots_meanwhile(source: Source, tmp_path: Path) -> None:
+    page = source.backup_records
+    source.backup_records = lambda *args: attrs.evolve(page(*args), next_slot=SLOTS, next_after=b"")  # type: ignore[method-assign]
+    with pytest.raises(Lapsed, match="other slots"):
+        taking(source, tmp_path).run(fresh=False)
+
+
+def test_what_will_not_change_ends_it_at_once(source: Source, tmp_path: Path) -> None:
+    def refuse(request: Any) -> None:
+        raise NotDone("UNSUPPORTED")
+
+    source.before = refuse
+    clock = Clock()
+    with pytest.raises(NotDone):
+        taking(source, tmp_path, clock).run(fresh=False)
+    assert not clock.slept
+
+
 def test_a_lost_shard_ends_it_at_once(source: Source, tmp_path: Path) -> None:
     def lose(request: Any) -> None:
         raise ShardLost("no copy")
@@ -321,6 +348,13 @@ def test_a_file_that_is_whole_and_not_the_one_of_the_manifest(source: Source, tm
         (tmp_path / "a" / file.file).write_bytes((tmp_path / "b" / file.file).read_bytes())
     with pytest.raises(Damaged, match="another version or number"):
         checked(tmp_path / "a")
+
+
+def test_keys_of_other_slots(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taking(source, tmp_path).run(fresh=False)
+    monkeypatch.setattr("twistedkv.backup.reading.slots_of", lambda keys: [SLOTS - 1] * len(keys))
+    with pytest.raises(Damaged, match=r"shard-00000.tkv: it has keys that are not of its slots"):
+        checked(tmp_path)
 
 
 def test_there_is_no_backup(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def test_a_primary_that_comes_back_waits_to_be_promoted_and_a_secondary_goes_on(
     first, second = (desk.core.me for desk in back)
     pair.publish(configuration(2, second, (first,), released=True))
     assert pair.serving.role is ReplicaRole.PRIMARY
+    pair.pass_time(2 * HEARTBEAT)
     assert contents(pair.desks[1]) == contents(pair.desks[2]) == EXPECTED
     assert not any(is_tombstone(record) for record in pair.desks[1].contents.values())
 
@@ -156,6 +157,32 @@ def test_results_of_writes_are_known_after_a_power_cut():
     answer = pair.serving.answer(again)
     assert (Status(answer.status), sequence_of(answer.version)) == (Status.SUCCESS, 3)
     assert pair.serving.replica.sequence == 6, "it was not executed again"
+
+
+def test_records_that_were_only_in_the_log_are_there_again():
+    pair = Pair(durable=True)
+    stores = [desk.core.store for desk in pair.desks.values()]
+    for number in range(1, 30):
+        pair.serving.put(number, KEYS[number % 12], b"%d" % number)
+        if number % 5 == 0:
+            pair.serving.ask(Delete(number + 100, 1, 0, KEYS[number % 12]))
+        pair.serving.flush()
+        for desk in pair.desks.values():  # as the writer does it: the log, and records only when there are many
+            store = desk.core.store
+            assert isinstance(store, DurableStore)
+            while (batch := store.take()) is not None:
+                store.disk.write(batch)
+                store.written()
+    pair.slow = {1, 2}
+    assert all(platter_of(store).records.get(0, {}) == {} for store in stores[:1])  # type: ignore[arg-type]
+    expected = contents(pair.desks[1])
+    for server_id in (1, 2):
+        pair.kill(server_id)
+    pair.slow = set()
+    desk = pair.start(1)
+    assert {key: value for key, value in contents(desk).items() if value} == {
+        key: value for key, value in expected.items() if value
+    }
 
 
 def removed_and_back(pair: Pair) -> Desk:

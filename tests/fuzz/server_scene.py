@@ -19,6 +19,10 @@ from twistedkv.core.handshake import make_hello
 from twistedkv.errors import ProtocolError
 from twistedkv.limits import SLOTS
 from twistedkv.messages.client import (
+    BackupBegin,
+    BackupEnd,
+    BackupLog,
+    BackupRecords,
     Cas,
     Delete,
     Execute,
@@ -281,6 +285,7 @@ def _server_phrases() -> dict[str, list[bytes]]:
     shards = SERVER_MAP.shards
     keys = list(KEYS.values())
     key = KEYS[LED]
+    pin = SERVER_MAP.shards[LED].epoch << 32 | 1
     requests = [
         *(Put(n, 1, 0, key, b"v%d" % n) for n, key in enumerate(keys, start=1)),
         *(Get(key) for key in keys[:2]),
@@ -297,6 +302,11 @@ def _server_phrases() -> dict[str, list[bytes]]:
         PutMany(11, 1, 0, slot_of(keys[SOLE]), PAIRS[SOLE], [b"v", b"vv"]),
         GetMany(slot_of(keys[SOLE]), [*PAIRS[SOLE], keys[SOLE]]),
         PutMany(12, 1, 0, slot_of(keys[LED]), [keys[LED], keys[SOLE]], [b"", b""]),
+        BackupBegin(slot_of(keys[LED])),
+        BackupRecords(slot_of(keys[SOLE]), b"", 0, b""),
+        BackupRecords(0, b"a", pin, b"k"),
+        BackupLog(slot_of(keys[LED]), pin, 0),
+        BackupEnd(slot_of(keys[LED]), pin),
     ]
     record = make_record(version_of(2, 1), 0, b"v")
     key = KEYS[LEARNT]

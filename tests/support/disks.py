@@ -29,7 +29,7 @@ class FakeDisk:
                 state,
                 [
                     (first, chunk.last, len(chunk.entries))
-                    for first, (chunk, _) in sorted(self.platter.chunks.get(shard, {}).items())
+                    for first, (chunk, _, _) in sorted(self.platter.chunks.get(shard, {}).items())
                 ],
                 *self.platter.tables.get(shard, (0, [])),
             )
@@ -54,7 +54,7 @@ class FakeDisk:
         """See Disk."""
         return sum(map(len, self.platter.records.get(shard, {}).values()))
 
-    def chunk(self, shard: int, first: int) -> tuple[Chunk, int]:
+    def chunk(self, shard: int, first: int) -> tuple[Chunk, int, int]:
         """See Disk."""
         return self.platter.chunks[shard][first]
 
@@ -89,7 +89,7 @@ def store_on(platter: Platter | None = None, *, at_once: bool = False) -> Durabl
 
 def write_out(store: DurableStore) -> None:
     """Everything is stored."""
-    while (batch := store.take()) is not None:
+    while (batch := store.take(everything=True)) is not None:
         store.disk.write(batch)
         store.written()
 

@@ -12,6 +12,7 @@ from twistedkv.backup.archive import ArchiveReader, Chunk, Head
 from twistedkv.backup.manifest import COMPLETE_NAME, UNFINISHED_NAME, Manifest, ShardFile
 from twistedkv.errors import Damaged
 from twistedkv.records import version_of
+from twistedkv.slots import slots_of
 
 
 def open_backup(directory: Path) -> Manifest:
@@ -34,6 +35,9 @@ def chunks_of(directory: Path, manifest: Manifest, file: ShardFile) -> Iterator[
             if reader.head != Head(manifest.cluster, manifest.run, file.shard, file.first_slot, file.last_slot):
                 raise Damaged(f"{file.file}: it is of another backup or shard than the manifest says")
             for chunk in reader.chunks():
+                slots = slots_of(chunk[1])
+                if slots and not file.first_slot <= min(slots) <= max(slots) <= file.last_slot:
+                    raise Damaged(f"{file.file}: it has keys that are not of its slots, before byte {reader.bytes}")
                 yield chunk, reader.bytes
     except FileNotFoundError:
         raise Damaged(f"{file.file}: it is missing") from None

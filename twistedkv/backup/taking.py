@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +20,7 @@ from twistedkv.backup.archive import ArchiveWriter, Head
 from twistedkv.backup.manifest import COMPLETE_NAME, UNFINISHED_NAME, Manifest, ShardFile
 from twistedkv.clustermap import ClusterMap
 from twistedkv.core.entries import SEVERAL, decode_entries, decode_records, records_of_update
-from twistedkv.errors import ConfigurationError, Lapsed, OperationError, ShardLost
+from twistedkv.errors import ConfigurationError, Lapsed, OperationError, Unavailable
 from twistedkv.limits import BACKUP_LOG_BYTES
 from twistedkv.messages.client import BackupBegun, BackupEntries, BackupPage
 from twistedkv.records import epoch_of, record_version, sequence_of
@@ -100,6 +101,14 @@ class _Shard:
 
     def take(self, shown: Callable[[float, int], None]) -> None:
         """All of it. Raises Lapsed when it has to be begun again."""
+        try:
+            self._take(shown)
+        except Lapsed:
+            with suppress(OperationError):  # it may be the client that gave up
+                self._source.backup_end(self._slot, self._pin)
+            raise
+
+    def _take(self, shown: Callable[[float, int], None]) -> None:
         slot, after, done = self._slot, b"", 0.0
         while slot < self._stop:
             self._pace.wait(self._updates)
@@ -110,6 +119,8 @@ class _Shard:
                 self._writer.add_records(page.records, len(keys))
                 self._pace.spent(len(page.records))
             slot, after = page.next_slot, page.next_after
+            if slot > self._stop:
+                raise Lapsed("the shard has other slots than it had when the backup was begun")
             share = min(len(keys) / self._total, 1.0 - done)
             done += share
             shown(share, len(keys))
@@ -222,9 +233,7 @@ class Taking:
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
                 return self._attempt(head)
-            except ShardLost:
-                raise
-            except OperationError as error:
+            except (Lapsed, Unavailable) as error:
                 if attempt == ATTEMPTS_MAX:
                     raise
                 self.begun_again.append(f"shard {head.shard}: {error}")

@@ -123,39 +123,48 @@ class Keeping:
         for piece in kept.table:
             replica.dedup.merge(piece)
         for chunk in kept.chunks:
-            self._recall(chunk, kept.table_at)
+            self._recall(chunk, kept)
         self._unindexed = saved.configuration.slots
         if saved.role in _BURYING:  # it needs all its deletions before anything comes
             while self.index():
                 pass
 
-    def _recall(self, chunk: Chunk, table_at: int) -> None:
-        """Know again what is not in the store: results of writes, and deletions that are to be purged."""
+    def _recall(self, chunk: Chunk, kept: Kept) -> None:
+        """Have again what the log has and the store may not: records, results of writes, deletions to be purged."""
         replica = self._replica
+        store = replica.store
+        buries = replica.role in _BURYING
         sequence = chunk.first - 1
         for _, key, record, kind, number, oldest, client, reply in decode_entries(chunk.entries, chunk.count):
             sequence += 1
             version = record_version(record)
-            if number and sequence > table_at:
+            if number and sequence > kept.table_at:
                 replica.dedup.remember(client, number, oldest, sequence, (version, reply) if reply else version)
-            if sequence > replica.commit and replica.role not in _BURYING:
-                keys, records = records_of_update(record) if kind == SEVERAL else ([key], [record])
-                for slot, each, its_record in zip(slots_of(keys), keys, records, strict=True):
-                    if its_record[8] & TOMBSTONE:
+            if sequence <= min(kept.folded, replica.commit):
+                continue
+            keys, records = records_of_update(record) if kind == SEVERAL else ([key], [record])
+            for slot, each, its_record in zip(slots_of(keys), keys, records, strict=True):
+                if buries:  # what came from the stream of a fill may be newer
+                    store.put_newer(slot, each, its_record)
+                elif sequence > kept.folded:
+                    store.put(slot, each, its_record)
+                if its_record[8] & TOMBSTONE and not buries:
+                    if sequence > replica.commit:
                         replica.stored(slot, each, its_record)
+                    else:
+                        store.purge(slot, each, version)
 
     def index(self) -> bool:
-        """Learn of one more slot which keys expire, and in a learner which were deleted. Whether there is more."""
+        """Learn of one more slot which keys expire, and which were deleted. Whether there is more to do."""
         slots, replica, stable = self._unindexed, self._replica, self._stable
         if not slots or stable is None:
             self._unindexed = None
             return False
-        learns = replica.role in _BURYING
         for key, record in stable.inspect(slots.start)[0]:
             flags = record[8]
             if flags & EXPIRES:
                 replica.expiries.note(key, record_expiry(record))
-            elif flags & TOMBSTONE and learns:
+            elif flags & TOMBSTONE:
                 replica.stored(slots.start, key, record)
         self._unindexed = slots[1:]
         return True

@@ -22,6 +22,7 @@ from twistedkv.limits import FILL_CHUNK_BYTES, FILL_WINDOW_CHUNKS
 from twistedkv.messages.coordinator import FillReport, ReplicaRole
 from twistedkv.messages.peer import FillAck, FillChunk, FillEnd, FillSessions
 from twistedkv.records import flagged, is_tombstone
+from twistedkv.slots import slots_of
 
 _PIECE = 64
 """So many records are looked at together."""
@@ -166,3 +167,5 @@ def _store_records(replica: Replica, chunk: FillChunk) -> None:
     if len(keys) != chunk.count:
         raise ProtocolError(f"{chunk.count} records were announced in a fill chunk, there are {len(keys)}")
     replica.store_many(keys, records, newer=True)
+    if replica.store.stable is not None:
+        replica.store.stable.hold(slots_of(keys))

@@ -67,7 +67,7 @@ class Writer:
             if self._store.pending() != self._store.stored():
                 self._timer = self._reactor.callLater(self._not_before - now, self._due)
             return
-        batch = self._store.take()
+        batch = self._store.take(everything=self._stopping is not None)
         if batch is not None:
             self._not_before = now + self._interval
             self._busy = True

@@ -28,7 +28,7 @@ class Platter:
         self.records: dict[int, dict[int, dict[bytes, bytes]]] = {}
         """By shard, slot and key."""
         self.states: dict[int, bytes] = {}
-        self.chunks: dict[int, dict[int, tuple[Chunk, int]]] = {}
+        self.chunks: dict[int, dict[int, tuple[Chunk, int, int]]] = {}
         """By shard and first sequence."""
         self.tables: dict[int, tuple[int, list[bytes]]] = {}
 
@@ -39,8 +39,8 @@ class Platter:
             self.tables.pop(shard, None)
         for shard, first in batch.trimmed:
             self.chunks.get(shard, {}).pop(first, None)
-        for shard, chunk, commit in batch.chunks:
-            self.chunks.setdefault(shard, {})[chunk.first] = (chunk, commit)
+        for shard, chunk, commit, folded in batch.chunks:
+            self.chunks.setdefault(shard, {})[chunk.first] = (chunk, commit, folded)
         self.tables.update(batch.tables)
         self.states.update(batch.states)
         for shard in batch.dropped:
@@ -71,6 +71,7 @@ class SimulatedDisk:
         self._fault = fault
         self._chance = chance
         self._under_way: Batch | None = None
+        self.unfolded_max = chance.choice((0, 1_000, 10_000, 1_000_000))
         self.store_id = platter.store_id
         self.server_id = platter.server_id
 
@@ -86,7 +87,7 @@ class SimulatedDisk:
                 state,
                 [
                     (first, chunk.last, len(chunk.entries))
-                    for first, (chunk, _) in sorted(platter.chunks.get(shard, {}).items())
+                    for first, (chunk, _, _) in sorted(platter.chunks.get(shard, {}).items())
                 ],
                 *platter.tables.get(shard, (0, [])),
             )
@@ -105,7 +106,7 @@ class SimulatedDisk:
         """See Disk."""
         return sum(map(len, self._platter.records.get(shard, {}).values()))
 
-    def chunk(self, shard: int, first: int) -> tuple[Chunk, int]:
+    def chunk(self, shard: int, first: int) -> tuple[Chunk, int, int]:
         """See Disk."""
         return self._platter.chunks[shard][first]
 
@@ -159,6 +160,7 @@ class SimulatedDurableStore(DurableStore):
 
     def __init__(self, disk: SimulatedDisk, process: Process) -> None:
         super().__init__(disk)
+        self.unfolded_max = disk.unfolded_max
         self._process = process
 
     def held(self, slots: range) -> dict[bytes, bytes]:

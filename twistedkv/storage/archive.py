@@ -25,6 +25,8 @@ class ShardLog:
         self.table_at = 0
         self.since_table = 0
         """Bytes of entries since the dedup table was kept."""
+        self.folded = 0
+        """Records of entries up to this one are in their table."""
         self._commit = 0
 
     def append(self, chunk: Chunk, commit: int) -> None:
@@ -33,7 +35,7 @@ class ShardLog:
         size = len(chunk.entries)
         while self.chunks and self.chunks[-1][0] >= chunk.first:  # after a resend: all that they hold is in this one
             self._remove(self.chunks.pop())
-        batch.chunks.append((self._shard, chunk, commit))
+        batch.chunks.append((self._shard, chunk, commit, self.folded))
         batch.bytes += size
         self.chunks.append((chunk.first, chunk.last, size))
         self.bytes += size
@@ -43,7 +45,7 @@ class ShardLog:
 
     def _trim(self) -> None:
         chunks = self.chunks
-        needed = min(self._commit, self.table_at)
+        needed = min(self._commit, self.table_at, self.folded)
         while self.bytes > LOG_KEPT_BYTES and len(chunks) > 1 and chunks[0][1] <= needed:
             self._remove(chunks.popleft())
 
@@ -57,7 +59,7 @@ class ShardLog:
     def restart(self) -> None:
         """See Archive."""
         self.chunks.clear()
-        self.bytes = self.table_at = self.since_table = self._commit = 0
+        self.bytes = self.table_at = self.since_table = self.folded = self._commit = 0
         self._store.restarted(self._shard)
 
     def after(self, sequence: int, bytes_max: int) -> list[Chunk] | None:

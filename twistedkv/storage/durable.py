@@ -7,6 +7,11 @@ next one may be taken. So a disk that is slow gets larger batches, and not more 
 A read looks into the open batch, then into the one being written, then at the disk. Everything here but `Disk.write` is
 called in the reactor's thread, and a batch that is being written is not changed any more.
 
+What makes an update stable is its entry in the log. Records are folded into their tables later, a few slots at a time,
+when UNFOLDED_BYTES of them have come together: then many of them are in one page, which is written once for all of them
+(docs/performance.md). Until then they stay in the open batch, from one batch to the next. After a start, entries of the
+log that may not have been folded are applied again.
+
 A disk keeps each record, chunk, state and table with its checksum, and looks at it when it is read.
 """
 
@@ -19,7 +24,7 @@ import attrs
 
 from twistedkv.chunks import Chunk
 from twistedkv.errors import DamagedRecord
-from twistedkv.limits import LOG_KEPT_BYTES, SLOTS
+from twistedkv.limits import FOLD_BYTES, LOG_KEPT_BYTES, SLOTS, UNFOLDED_BYTES
 from twistedkv.storage.archive import ShardLog
 from twistedkv.storage.interface import Kept, Stable
 
@@ -40,20 +45,22 @@ class Batch:
     restarted: dict[int, None] = attrs.Factory(dict)
     states: dict[int, bytes] = attrs.Factory(dict)
     """By shard."""
-    chunks: list[tuple[int, Chunk, int]] = attrs.Factory(list)
-    """(shard, chunk, commit)."""
+    held: dict[int, None] = attrs.Factory(dict)
+    """Slots with records that are in no log: they are stored with this batch."""
+    chunks: list[tuple[int, Chunk, int, int]] = attrs.Factory(list)
+    """(shard, chunk, commit, sequence up to which the shard's records are folded)."""
     tables: dict[int, tuple[int, list[bytes]]] = attrs.Factory(dict)
     """By shard: the sequence that the dedup table is of, and its pieces."""
     trimmed: list[tuple[int, int]] = attrs.Factory(list)
     """(shard, first sequence) of chunks that are not needed any more. Removed before those in `chunks` are stored."""
     bytes: int = 0
+    """Of all but records."""
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing in it."""
-        return not (
-            self.records or self.chunks or self.states or self.dropped or self.restarted or self.tables or self.trimmed
-        )
+        """Whether there is nothing in it that has to become stable."""
+        parts = (self.held, self.chunks, self.states, self.dropped, self.restarted, self.tables, self.trimmed)
+        return not any(parts)
 
 
 @attrs.frozen
@@ -89,8 +96,8 @@ class Disk(Protocol):
     def count(self, shard: int) -> int:
         """Keys of a shard."""
 
-    def chunk(self, shard: int, first: int) -> tuple[Chunk, int]:
-        """A chunk and the commit that was stored with it. Raises StorageFailed when it is damaged."""
+    def chunk(self, shard: int, first: int) -> tuple[Chunk, int, int]:
+        """A chunk, and what was stored with it: `Batch.chunks`. Raises StorageFailed when it is damaged."""
 
     def write(self, batch: Batch) -> None:
         """Store a batch, and return when it is stable. Raises DiskFull when there is no room (nothing was stored, and
@@ -113,6 +120,10 @@ class Disk(Protocol):
         """Use it no more."""
 
 
+def _size(records: dict[bytes, bytes | None]) -> int:
+    return sum(map(len, records)) + sum(len(record) for record in records.values() if record is not None)
+
+
 class DurableStore:
     """`storage.interface.Store` and `Stable` over a disk. With `at_once`, batches count as stored before they are: what
     the last of them hold is lost when the process ends."""
@@ -127,6 +138,15 @@ class DurableStore:
         self._slots: dict[int, range] = {}
         self._logs: dict[int, ShardLog] = {}
         self.open_batch = Batch(1, shard_of=self._shard_of)
+        self.unfolded_max = UNFOLDED_BYTES
+        self._unfolded = 0
+        """Bytes of the records in the open batch."""
+        self._due = 0
+        """Of those, what is to be folded soon."""
+        self._hand = 0
+        """The slot at which folding goes on: round and round."""
+        self._round: dict[int, int] = {}
+        """By shard: where its log ended when this round began."""
         self._writing: Batch | None = None
         self._stored = 0
         self._kept = self._find()
@@ -151,16 +171,49 @@ class DurableStore:
         """See Stable."""
         return self.open_batch.bytes + (0 if self._writing is None else self._writing.bytes)
 
-    def take(self) -> Batch | None:
-        """The open batch, to be written; None when there is nothing in it, or one is being written already.
+    def take(self, *, everything: bool = False) -> Batch | None:
+        """The open batch, to be written; None when nothing in it has to be, or one is being written already.
 
-        To be called where the records and the log agree: at the end of a turn.
+        To be called where the records and the log agree: at the end of a turn. `everything`: with all its records.
         """
-        if self._writing is not None or self.open_batch.empty:
+        batch = self.open_batch
+        if self._writing is not None or (batch.empty and not (everything and batch.records)):
             return None
-        batch = self._writing = self.open_batch
+        self._writing = batch
         self.open_batch = Batch(batch.number + 1, shard_of=self._shard_of)
+        if everything:
+            self._unfolded = self._due = 0
+            self._round_begins()
+            self._round_begins()
+        else:
+            unfolded = self.open_batch.records = batch.records
+            batch.records = {slot: unfolded.pop(slot) for slot in self._to_fold(batch)}
         return batch
+
+    def _to_fold(self, batch: Batch) -> list[int]:
+        """Slots whose records are stored with this batch: as many bytes as have come since, once there are enough."""
+        chosen = [slot for slot in batch.held if slot in batch.records]
+        self._unfolded -= sum(map(_size, map(batch.records.__getitem__, chosen)))
+        if self._unfolded <= self.unfolded_max:
+            self._due = 0
+            return chosen
+        while self._due >= FOLD_BYTES and len(chosen) < len(batch.records):
+            slot = self._hand
+            self._hand = (slot + 1) % SLOTS
+            if not slot:
+                self._round_begins()
+            if slot in batch.records and slot not in batch.held:
+                chosen.append(slot)
+                size = _size(batch.records[slot])
+                self._unfolded -= size
+                self._due -= size
+        return chosen
+
+    def _round_begins(self) -> None:
+        """What was in the open batch when the last round began has been folded since."""
+        for shard, sequence in self._round.items():
+            self._logs[shard].folded = sequence
+        self._round = {shard: log.chunks[-1][1] for shard, log in self._logs.items() if log.chunks}
 
     def written(self) -> None:
         """The batch that was taken is stable."""
@@ -185,15 +238,12 @@ class DurableStore:
             log.table_at = each.table_at
             last = commit = 0
             if each.chunks:
-                newest, commit = self.disk.chunk(shard, each.chunks[-1][0])
+                newest, commit, log.folded = self.disk.chunk(shard, each.chunks[-1][0])
                 last = newest.version
-            chunks = [
-                self.disk.chunk(shard, first)[0]
-                for first, until, _ in each.chunks
-                if until > min(commit, each.table_at)
-            ]
+            needed = min(commit, each.table_at, log.folded)
+            chunks = [self.disk.chunk(shard, first)[0] for first, until, _ in each.chunks if until > needed]
             log.since_table = sum(len(chunk.entries) for chunk in chunks if chunk.last > each.table_at)
-            found[shard] = Kept(each.state, chunks, last, commit, each.table_at, each.table)
+            found[shard] = Kept(each.state, chunks, last, commit, log.folded, each.table_at, each.table)
         return found
 
     def archive(self, shard: int) -> ShardLog:
@@ -225,12 +275,13 @@ class DurableStore:
         batch.trimmed = [each for each in batch.trimmed if each[0] != shard]
         batch.tables.pop(shard, None)
         batch.restarted[shard] = None
+        self._round.pop(shard, None)
 
     def read_chunk(self, shard: int, first: int) -> Chunk:
         """A chunk that is in the log."""
         for batch in (self.open_batch, self._writing):
             if batch is not None:
-                for its_shard, chunk, _ in reversed(batch.chunks):
+                for its_shard, chunk, _, _ in reversed(batch.chunks):
                     if its_shard == shard and chunk.first == first:
                         return chunk
         return self.disk.chunk(shard, first)[0]
@@ -281,7 +332,13 @@ class DurableStore:
         if records is None:
             records = batch.records[slot] = {}
         records[key] = record
-        batch.bytes += len(key) + len(record)
+        size = len(key) + len(record)
+        self._unfolded += size
+        self._due += size
+
+    def hold(self, slots: Sequence[int]) -> None:
+        """See Stable."""
+        self.open_batch.held.update(dict.fromkeys(slots))
 
     def put_many(self, slots: Sequence[int], keys: Sequence[bytes], records: Sequence[bytes]) -> None:
         """See Store."""
@@ -357,5 +414,6 @@ class DurableStore:
             return
         batch = self.open_batch
         for slot in [slot for slot in batch.records if slot in slots]:
-            del batch.records[slot]
+            self._unfolded -= _size(batch.records.pop(slot))
+            batch.held.pop(slot, None)
         batch.dropped[shard] = None

@@ -62,11 +62,13 @@ class Kept:
 
     state: bytes
     chunks: list[Chunk]
-    """The log, oldest first: all that is not known to be committed, and all that `table` does not reflect."""
+    """The log, oldest first: all that is not known to be committed, not in its place, or not in `table`."""
     last: int
     """Version of the newest entry that the store has; 0: it has none."""
     commit: int
     """Sequence up to which all was known to be committed."""
+    folded: int
+    """Sequence up to which all records are in their places; of later ones, some may be."""
     table_at: int
     """Sequence that `table` is of."""
     table: list[bytes]
@@ -96,6 +98,9 @@ class Stable(Protocol):
 
     def kept(self) -> dict[int, Kept]:
         """What was found at the opening, by shard. To be asked once."""
+
+    def hold(self, slots: Sequence[int]) -> None:
+        """The records that were put into these slots are in no log: they become stable with this batch."""
 
     def inspect(self, slot: int) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
         """As `items`, and the keys whose records are damaged."""

@@ -4,7 +4,7 @@ One file, `data.mdb`, in the data directory, with these tables; every value stan
 
     meta              format, cluster, coordinator, server, store: whose data this is
     shards            shard                      what `core.saved` makes of a replica
-    log               shard, first sequence      last sequence u64, epoch u32, commit u64, entries
+    log               shard, first sequence      last sequence u64, epoch u32, commit u64, folded u64, entries
     tables            shard, place               sequence u64, a piece of the dedup table
     records:<shard>   slot, key                  record
 
@@ -40,7 +40,7 @@ _PUT_AT_ONCE = 64
 """Records given to LMDB in one call, during which no other thread runs."""
 _SLOT = Struct(">H")
 _LOG_KEY = Struct(">HQ")
-_CHUNK_HEAD = Struct(">QIQ")
+_CHUNK_HEAD = Struct(">QIQQ")
 _TABLE_KEY = Struct(">HI")
 _SEQUENCE = Struct(">Q")
 
@@ -195,12 +195,12 @@ class LmdbDisk:
         table = self._visible.get(shard)
         return 0 if table is None else int(self._txn.stat(table)["entries"])
 
-    def chunk(self, shard: int, first: int) -> tuple[Chunk, int]:
+    def chunk(self, shard: int, first: int) -> tuple[Chunk, int, int]:
         """See Disk."""
         key = _LOG_KEY.pack(shard, first)
         item = open_item(key, self._txn.get(key, db=self._log) or b"", f"the log of shard {shard} in {self._path}")
-        last, epoch, commit = _CHUNK_HEAD.unpack_from(item)
-        return Chunk(first, last, epoch, item[_CHUNK_HEAD.size :]), commit
+        last, epoch, commit, folded = _CHUNK_HEAD.unpack_from(item)
+        return Chunk(first, last, epoch, item[_CHUNK_HEAD.size :]), commit, folded
 
     # Writing, in another thread.
 
@@ -221,9 +221,9 @@ class LmdbDisk:
                 self._remove_all(txn, table, _SLOT.pack(shard))
         for shard, first in batch.trimmed:
             txn.delete(_LOG_KEY.pack(shard, first), db=self._log)
-        for shard, chunk, commit in batch.chunks:
+        for shard, chunk, commit, folded in batch.chunks:
             key = _LOG_KEY.pack(shard, chunk.first)
-            head = _CHUNK_HEAD.pack(chunk.last, chunk.epoch, commit)
+            head = _CHUNK_HEAD.pack(chunk.last, chunk.epoch, commit, folded)
             txn.put(key, seal_item(key, head + chunk.entries), db=self._log)
         for shard, (sequence, pieces) in batch.tables.items():
             self._remove_all(txn, self._table, _SLOT.pack(shard))
