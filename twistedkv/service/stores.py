@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twistedkv.errors import ConfigurationError, StorageFailed
 from twistedkv.service.config import CoordinatorOptions, ServerOptions
 from twistedkv.storage.durable import DurableStore
+from twistedkv.storage.inspection import examine, watch
 from twistedkv.storage.interface import Store
 from twistedkv.storage.memory import MemoryStore
 
@@ -33,7 +34,8 @@ def open_store(options: ServerOptions) -> Store:
     at_once = options.durability == "interval"
     log.info("engine {storage}; in {path}", storage=options.storage, path=path)
     try:
-        return DurableStore(LmdbDisk(path), at_once=at_once)
+        examine(path)
+        store = DurableStore(LmdbDisk(path), at_once=at_once)
     except StorageFailed as error:
         aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000}")
         log.critical(
@@ -42,7 +44,9 @@ def open_store(options: ServerOptions) -> Store:
             aside=aside,
         )
         path.rename(aside)
-        return DurableStore(LmdbDisk(path), at_once=at_once)
+        store = DurableStore(LmdbDisk(path), at_once=at_once)
+    watch(path)
+    return store
 
 
 def stores_in(base_dir: Path) -> list[Path]:
