@@ -19,12 +19,14 @@ from tests.live.cluster import Daemon, send, wait_for
 from twistedkv.blocking import Client
 from twistedkv.errors import TwistedKVError
 
-DISK_MEGABYTES = 64
+DISK_MEGABYTES = 192
 CUTS = 10
 ENGINE = ("--engine=lmdb",)
 LATE_SECONDS = 7.0
-RETURN_SECONDS_MAX = 3.0
-"""For opening what is there, beside everything else that a recovery needs."""
+RETURN_SECONDS_MAX = 20.0
+"""For the start of a process, and opening what is there, on a busy machine. How fast that is, is not asked here."""
+BULK = {"bulk": 2, "bytes": 20_000, "keys": 100, "pause": 0.02}
+"""So much that records are folded from the log into their places all the time."""
 HALF_KEPT = 0.3
 """Share of pages that the kernel may have written when the power is cut."""
 INTERVAL_SECONDS = 0.1
@@ -64,7 +66,7 @@ def power_cut_node(stage: Stage, cuts: int = CUTS) -> None:
     """One server loses its power under load, again and again; it returns with its data, and catches up."""
     chance = stage.random
     with stage.scene(disk_megabytes=DISK_MEGABYTES, server_flags=ENGINE) as scene:
-        scene.load()
+        scene.load().ask(**BULK)
         for number in range(cuts):
             scene.work(chance.randrange(100, 400))
             victim = scene.primary() if number % 2 else chance.choice(sorted(scene.daemons))
@@ -82,7 +84,7 @@ def power_cut_all(stage: Stage, cuts: int = CUTS) -> None:
     """All servers and the coordinator lose their power at one moment, and return in any order."""
     chance = stage.random
     with stage.scene(disk_megabytes=DISK_MEGABYTES, server_flags=ENGINE) as scene:
-        scene.load()
+        scene.load().ask(**BULK)
         for number in range(cuts):
             scene.work(chance.randrange(100, 400))
             stores = _stores(scene)
