@@ -35,6 +35,7 @@ from tests.faults import images, network, tracing
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.scene import Figures
 from tests.faults.stage import Scenario, Stage, named
+from tests.live.cluster import PATIENCE_SECONDS
 
 SCENARIO_SECONDS_MAX = 240
 MISSING = {"network": network.missing, "disks": images.missing, "tracing": tracing.missing}
@@ -91,16 +92,18 @@ def _limited(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before[1])
 
 
-def play(scenario: Scenario, seed: int, keep: Path | None) -> Outcome:
-    """One scenario, once."""
+def play(scenario: Scenario, seed: int, keep: Path | None, *, short: bool = False) -> Outcome:
+    """One scenario, once. A short one is not asked how long its recoveries take."""
     began = time.monotonic()
     report = Report(f"{scenario.name}, seed {seed}: {scenario.about}")
     with tempfile.TemporaryDirectory(prefix="twistedkv-faults-") as name:
         directory = Path(name)
         stage = Stage(scenario.name, report, directory, seed, directory / "kept")
+        if short:
+            stage.recovery_seconds_max = PATIENCE_SECONDS
         try:
             with _limited(SCENARIO_SECONDS_MAX):
-                scenario.run(stage)
+                scenario.run(stage, **(scenario.short if short else {}))
         except AssertionError as error:
             report.holds(False, "the scenario came to its end", error)
         except Exception:
@@ -140,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--times", type=int, default=1, help="how often each [1]")
     parser.add_argument("--seed", type=int, help="of the first round; the next has the next one [by chance]")
     parser.add_argument("--keep-history", type=Path, metavar="DIR", help="where all histories and logs are kept")
+    parser.add_argument("--short", action="store_true", help="as short as in `make test`")
     parser.add_argument("--list", action="store_true", help="say what there is")
     options = parser.parse_args(arguments)
     try:
@@ -166,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(f"== {scenario.name}: {result}: {'; '.join(reasons)}\n", flush=True)
                     outcomes.append(Outcome(scenario, result, Figures(), 0.0))
                     continue
-                outcomes.append(play(scenario, seed + time_number, options.keep_history))
+                outcomes.append(play(scenario, seed + time_number, options.keep_history, short=options.short))
                 print(f"== {scenario.name}: {outcomes[-1].result}\n", flush=True)
     except KeyboardInterrupt:
         interrupted = True

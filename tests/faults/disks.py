@@ -98,7 +98,7 @@ def disk_full(stage: Stage) -> None:
         scene.finish(operations=500, faults=2)
 
 
-def disk_full_everywhere(stage: Stage) -> None:
+def disk_full_everywhere(stage: Stage, seconds: float = FULL_SECONDS) -> None:
     """All disks are full for a while: reads are answered, writes wait, and go on when there is room."""
     with stage.scene(disk_megabytes=SMALL_MEGABYTES, server_flags=ENGINE) as scene:
         keys = _prepare(scene)
@@ -107,7 +107,7 @@ def disk_full_everywhere(stage: Stage) -> None:
         scene.work()
         scene.fault("all disks of servers are full")
         ballasts = _full(scene, list(scene.daemons))
-        time.sleep(FULL_SECONDS)
+        time.sleep(seconds)
         _reads(scene, keys)
         scene.report.holds(all(daemon.running for daemon in scene.daemons.values()), "all servers run")
         since = scene.note("there is room again")

@@ -24,11 +24,11 @@ SCENARIOS = (
     Scenario(links.half_open_links, needs=("network",)),
     Scenario(links.late_links, needs=("network",)),
     Scenario(links.broken_links, needs=("network",)),
-    Scenario(powercuts.power_cut_node, needs=("disks",)),
-    Scenario(powercuts.power_cut_all, needs=("disks",)),
-    Scenario(powercuts.power_cut_interval, needs=("disks",)),
+    Scenario(powercuts.power_cut_node, needs=("disks",), short={"cuts": 1}),
+    Scenario(powercuts.power_cut_all, needs=("disks",), short={"cuts": 2}),
+    Scenario(powercuts.power_cut_interval, needs=("disks",), short={"cuts": 1}),
     Scenario(disks.disk_full, needs=("disks",)),
-    Scenario(disks.disk_full_everywhere, needs=("disks",)),
-    Scenario(disks.sync_fails, needs=("tracing",)),
+    Scenario(disks.disk_full_everywhere, needs=("disks",), short={"seconds": 2.0}),
+    Scenario(disks.sync_fails, needs=("tracing",), short={"times": 1}),
 )
 """The first twelve are the standing ones."""
