@@ -9,8 +9,9 @@
 Each records the history of its clients, has both checkers judge it, asks every copy what it holds, and measures how
 long it takes until all is whole again. What a failed one leaves, histories and logs, is kept in any case.
 
-Those that cut the network need namespaces and nftables, those that cut the power file systems on loop devices, some
-strace. Where these are missing they are skipped, with the reason; with CI=true in the environment that is a failure.
+Those that cut the network need namespaces and nftables, those that cut the power file systems on loop devices, others
+strace or libfaketime. Where these are missing they are skipped, with the reason; with CI=true in the environment that
+is a failure.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from pathlib import Path
 import attrs
 
 from tests.acceptance.report import Report
-from tests.faults import images, network, tracing
+from tests.faults import clocks, images, network, tracing
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.scene import Figures
 from tests.faults.stage import Scenario, Stage, named
 from tests.live.cluster import PATIENCE_SECONDS
 
 SCENARIO_SECONDS_MAX = 240
-MISSING = {"network": network.missing, "disks": images.missing, "tracing": tracing.missing}
+MISSING = {"network": network.missing, "disks": images.missing, "tracing": tracing.missing, "clocks": clocks.missing}
 """What a scenario may need, and what says why it is not here, if it is not."""
 HEADINGS = ("scenario", "result", "faults", "operations", "unknown", "stall", "whole after", "seconds")
 

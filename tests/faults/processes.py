@@ -64,15 +64,23 @@ class Subordinate:
 class Field(Cluster):
     """A cluster whose daemons may be nodes of a network: "coordinator", and each server by the name that it has.
 
-    `disks`: where some of them, by the same names, have their files. `server_flags`: for every server.
+    `disks`: where some of them, by the same names, have their files. `server_flags`: for every server. `before`: what
+    the command of each begins with.
     """
 
     def __init__(
-        self, directory: Path, network: Network | None = None, *, server_flags: Sequence[str] = (), **options: Any
+        self,
+        directory: Path,
+        network: Network | None = None,
+        *,
+        server_flags: Sequence[str] = (),
+        before: Sequence[str] = (),
+        **options: Any,
     ) -> None:
         super().__init__(directory, **options)
         self.network = network
         self.server_flags = tuple(server_flags)
+        self.before = tuple(before)
         self.disks: dict[str, Image] = {}
         if network is not None:
             host = network.addresses["coordinator"]
@@ -80,7 +88,7 @@ class Field(Cluster):
             self._flags += [f"--port={PORT}", f"--host={host}"]
 
     def node(self, name: str) -> list[str]:
-        return self.network.enter(name) if self.network is not None else []
+        return [*(self.network.enter(name) if self.network is not None else []), *self.before]
 
     def start_coordinator(self, *flags: str, fail: str = "", daemonized: bool = False) -> Daemon:
         if "coordinator" in self.disks:
@@ -91,6 +99,8 @@ class Field(Cluster):
         flags = (*flags, *self.server_flags)
         if name in self.disks:
             flags = (*flags, f"--data-dir={self.disks[name].path}")
+        elif self.server_flags:
+            flags = (*flags, f"--data-dir={self.directory / name}")
         if self.network is not None:
             flags = (*flags, f"--host={self.network.addresses[name]}", f"--port={PORT}")
         return super().start_server(name, *flags, daemonized=daemonized)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults import crashes, cuts, disks, links, pauses, powercuts
+from tests.faults import clocks, crashes, cuts, disks, links, pauses, powercuts
 from tests.faults.stage import Scenario
 
 SCENARIOS = (
@@ -29,6 +29,7 @@ SCENARIOS = (
     Scenario(powercuts.power_cut_interval, needs=("disks",), short={"cuts": 1}),
     Scenario(disks.disk_full, needs=("disks",)),
     Scenario(disks.disk_full_everywhere, needs=("disks",), short={"seconds": 2.0}),
+    Scenario(clocks.clock_steps, needs=("clocks",)),
     Scenario(disks.sync_fails, needs=("tracing",), short={"times": 1}),
 )
 """The first twelve are the standing ones."""

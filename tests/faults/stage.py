@@ -83,7 +83,7 @@ class Scenario:
 
     run: Callable[..., None]
     needs: tuple[str, ...] = ()
-    """"network": network namespaces. "disks": file systems of its own. "tracing": strace."""
+    """"network": network namespaces. "disks": file systems of its own. "tracing": strace. "clocks": libfaketime."""
     short: Mapping[str, Any] = attrs.Factory(dict)
     """What makes it short enough for every test run."""
 
