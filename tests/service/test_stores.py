@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,50 @@ def test_what_is_damaged_is_kept_aside(how: str, options: Any, tmp_path: Path, l
     assert (aside / "data.mdb").read_bytes() == content
     assert f"It is moved to {aside}, and this server begins with an empty store" in logged_errors.describe()
     logged_errors.events.clear()
+
+
+OPENING = """
+import sys
+from pathlib import Path
+from twistedkv.errors import DamagedRecord, StorageFailed
+from twistedkv.service.config import ServerOptions
+from twistedkv.service.stores import open_store
+store = open_store(ServerOptions(engine="lmdb", data_dir=Path(sys.argv[1])))
+store.place(0, range(10))
+try:
+    store.count(range(10))
+    store.inspect(1)
+except StorageFailed:
+    sys.exit(74)
+"""
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_no_server_is_killed_for_ever(place: int, options: Any, tmp_path: Path) -> None:
+    """Wherever a page is lost: after at most two processes that ended with it, one goes on."""
+    store = _durable(options())
+    store.place(0, range(10))
+    for number in range(60):
+        store.save(0, b"state %d" % number)
+        store.put(1, b"%d" % number, make_record(number + 1, 0, bytes(100 * number)))
+        store.disk.write(store.take(everything=True))  # type: ignore[arg-type]
+        store.written()
+    store.disk.close()
+    data = tmp_path / "store" / "data.mdb"
+    content = bytearray(data.read_bytes())
+    pages = len(content) // 4096 - 2
+    for page in range(2 + place * pages // 8, 2 + (place + 1) * pages // 8):
+        content[4096 * page : 4096 * page + 4096] = bytes(4096)
+    data.write_bytes(content)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONFAULTHANDLER"}
+    codes = []
+    while not codes or codes[-1]:
+        done = subprocess.run(
+            [sys.executable, "-c", OPENING, tmp_path], env=environment, capture_output=True, text=True, check=False
+        )
+        codes.append(done.returncode)
+        assert done.returncode <= 0 or done.returncode == 74, done.stderr
+        assert len(codes) <= 3, (codes, done.stderr)
 
 
 def test_a_cluster_does_not_begin_empty_beside_its_data(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def open_store(options: ServerOptions) -> Store:
         log.info("engine {storage}", storage=options.storage)
         return MemoryStore()
     try:
-        from twistedkv.storage.lmdb import LmdbDisk
+        import twistedkv.storage.lmdb  # noqa: F401
     except ImportError:
         raise ConfigurationError("engine: lmdb needs a package: pip install 'twistedkv[lmdb]'") from None
     path = options.store_dir or options.data_dir / "store"
@@ -35,7 +35,7 @@ def open_store(options: ServerOptions) -> Store:
     log.info("engine {storage}; in {path}", storage=options.storage, path=path)
     try:
         examine(path)
-        store = DurableStore(LmdbDisk(path), at_once=at_once)
+        return _open(path, at_once)
     except StorageFailed as error:
         aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000}")
         log.critical(
@@ -44,9 +44,19 @@ def open_store(options: ServerOptions) -> Store:
             aside=aside,
         )
         path.rename(aside)
-        store = DurableStore(LmdbDisk(path), at_once=at_once)
+        return _open(path, at_once)
+
+
+def _open(path: Path, at_once: bool) -> DurableStore:
+    from twistedkv.storage.lmdb import LmdbDisk
+
     watch(path)
-    return store
+    disk = LmdbDisk(path)
+    try:
+        return DurableStore(disk, at_once=at_once)
+    except StorageFailed:
+        disk.close()
+        raise
 
 
 def stores_in(base_dir: Path) -> list[Path]:

@@ -14,7 +14,9 @@ from __future__ import annotations
 import faulthandler
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from twisted.logger import Logger
 
@@ -27,10 +29,20 @@ CRASHED = "crashed"
 _WRITTEN_BYTES = 1 << 20
 
 
+_written: list[IO[bytes]] = []
+"""The file that is written when this process is killed, if any."""
+
+
 def watch(directory: Path) -> None:
     """From now on a fatal signal is written down here, unless something else in this process wants to know of it."""
-    if not faulthandler.is_enabled():
-        faulthandler.enable((directory / CRASHED).open("wb"))
+    if faulthandler.is_enabled() and not _written:
+        return
+    with suppress(OSError):  # what is wrong with the directory is said by whoever opens the store
+        directory.mkdir(parents=True, exist_ok=True)
+        _written.append((directory / CRASHED).open("wb"))
+        faulthandler.enable(_written[-1])
+    while len(_written) > 1:
+        _written.pop(0).close()
 
 
 def examine(directory: Path) -> None:

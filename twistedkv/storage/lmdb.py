@@ -80,9 +80,12 @@ class LmdbDisk:
         self._path = path
         self._bytes_max = bytes_max
         self._lock = lock_directory(path)
+        self._env: Any = None
         try:
             self._open(map_bytes)
         except BaseException:
+            if self._env is not None:
+                self._env.close()
             os.close(self._lock)
             raise
 
@@ -343,13 +346,14 @@ class LmdbDisk:
         """See Disk."""
         tables = (self._meta, self._shards, self._log, self._table, *self._visible.values())
         stats = [self._txn.stat(table) for table in tables]
-        return self._psize * sum(each["branch_pages"] + each["leaf_pages"] + each["overflow_pages"] for each in stats)
+        pages: int = sum(each["branch_pages"] + each["leaf_pages"] + each["overflow_pages"] for each in stats)
+        return self._psize * pages
 
     def room(self) -> tuple[int, int]:
         """See Disk."""
         used = self.bytes_used()
         about = os.statvfs(self._path)
-        file_bytes = (self._env.info()["last_pgno"] + 1) * self._psize
+        file_bytes: int = (self._env.info()["last_pgno"] + 1) * self._psize
         limit = about.f_bavail * about.f_frsize + max(used, file_bytes)
         return used, min(limit, self._bytes_max) if self._bytes_max else limit
 
