@@ -43,19 +43,22 @@ def formed(seed: int = 1, **shape: Any) -> tuple[Cluster, Workload]:
     return cluster, Workload(timeline, Habits(lanes=1))
 
 
+OF_DISKS = ("fill disk", "slow disk", "power cut")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("spawns", [False, True])
 def test_every_kind_of_fault_can_be_done_and_the_cluster_heals(kind: str, spawns: bool) -> None:
-    cluster, workload = formed(spawns=spawns, clients=1)
+    cluster, workload = formed(spawns=spawns, clients=1, durable=kind in OF_DISKS)
     faults = Faults(cluster, workload)
     workload.run_client(cluster.start_client(1))
     cluster.timeline.run_until(cluster.timeline.now + 3)
     told = len(cluster.timeline.story)
     faults.schedule([Fault(0.1 * n, kind, 0.5, n) for n in range(1, 12)])
     cluster.timeline.run_until(cluster.timeline.now + 3)
-    impossible = "power off" if spawns else "spawn error"
-    assert set(faults.done) == (set() if kind == impossible else {kind})
-    if kind not in (impossible, "store error", "kill in step", "spawn error", "slow coordinator"):
+    impossible = ("power off", "power cut") if spawns else ("spawn error",)
+    assert set(faults.done) == (set() if kind in impossible else {kind})
+    if kind not in (*impossible, "store error", "kill in step", "spawn error", "slow coordinator"):
         assert len(cluster.timeline.story) > told
     faults.end()
     workload.stopping = True
