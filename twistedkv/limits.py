@@ -97,6 +97,15 @@ FILL_WINDOW_CHUNKS = 16
 EXPIRED_KEYS_MAX = 200
 """Deleted in a shard at each tick, because they have expired. Who asks for another one meanwhile finds it gone, too."""
 
+# Space.
+NEARLY_FULL_BYTES_MAX = 4 * 1024 * 1024
+"""Not yet acknowledged by a peer that is past its low mark; past it, client connections are not read. What lies between
+its high mark and its limit has room for that."""
+EVICTED_KEYS_MAX = 2000
+"""Evicted for one write that needs their space."""
+EVICTED_KEYS_TICK = 200
+"""Evicted in a shard at each tick, while its server is too full."""
+
 # SCAN.
 SCAN_KEYS_MAX = 10_000
 SCAN_PAGE_BYTES = 1024 * 1024
@@ -134,6 +143,8 @@ def check_relations(clock_rate_error: float = CLOCK_RATE_ERROR_MAX) -> None:
         raise ValueError("at this clock rate error LEASE_BEATS is too long for GRACE_BEATS: a stale read could pass")
     if not LEASE_BEATS < GRACE_BEATS < MISSED_BEATS:
         raise ValueError("the order LEASE_BEATS < GRACE_BEATS < MISSED_BEATS does not hold")
+    if NEARLY_FULL_BYTES_MAX > UNACKNOWLEDGED_BYTES_MAX:
+        raise ValueError("a peer that is nearly full must not be sent more than another")
     if max(UPDATE_BYTES_MAX, REQUEST_BYTES_MAX) + KEY_BYTES_MAX + 1024 > FRAME_BYTES_MAX:
         raise ValueError("FRAME_BYTES_MAX has no room for the largest update or request and the headers")
     if max(REPLY_BYTES_MAX, VALUE_BYTES_MAX + KEY_BYTES_MAX, 2 * BATCH_BYTES_MAX) + 1024 > UPDATE_BYTES_MAX:

@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING
 import attrs
 
 from twistedkv.clustermap import ClusterMap, Member
+from twistedkv.core.accesses import Accesses, noting
 from twistedkv.core.lease import Timing
 from twistedkv.core.mailbox import Mailbox, Outbox
-from twistedkv.core.progress import Cover, Follower, PeerLink
+from twistedkv.core.progress import Follower, PeerLink
 from twistedkv.core.replica import Replica
+from twistedkv.core.room import relieve
+from twistedkv.core.space import Space
 from twistedkv.core.transfer import FillMessage, FillSource, receive_fill
-from twistedkv.core.turn import PeerMessage, Turn
+from twistedkv.core.turn import PeerMessage, Turn, frames_of
 from twistedkv.errors import ProtocolError, Status
 from twistedkv.limits import (
     CLIENT_OUTPUT_BYTES_MAX,
     EXPIRED_KEYS_MAX,
-    REPLICATE_BYTES_TARGET,
     SLOTS,
-    UNACKNOWLEDGED_BYTES_MAX,
 )
 from twistedkv.messages.client import Execute, GetMany, MapRequest, MapUpdate, Noop, PutMany, Scan, Verify
 from twistedkv.messages.coordinator import (
@@ -41,9 +42,10 @@ from twistedkv.messages.coordinator import (
     UpdatePrimary,
     UpdateSecondary,
 )
-from twistedkv.messages.peer import Ack, BeginFill, Configure, FillAck, Refusal, RefusedSection, Replicate, Section
+from twistedkv.messages.peer import Ack, BeginFill, Configure, FillAck, Refusal, RefusedSection, Replicate
 from twistedkv.records import is_tombstone, record_expiry, record_value, record_version
 from twistedkv.slots import slot_of
+from twistedkv.watermarks import NO_LIMITS, Limits
 from twistedkv.wire.client import CONFIG_RESP, FAMILY, Request, decode_request, result_frame
 from twistedkv.wire.frames import Frame, encode_frame
 
@@ -58,10 +60,17 @@ class ServerCore:
     read rule, which needs the time after the value was read. `wall` (milliseconds since 1970) says when keys expire."""
 
     def __init__(
-        self, me: Member, store: Store, timing: Timing, clock: Callable[[], float], wall: Callable[[], int]
+        self,
+        me: Member,
+        store: Store,
+        timing: Timing,
+        clock: Callable[[], float],
+        wall: Callable[[], int],
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self.me = me
-        self.store = store
+        self.store = store = noting(store, limits)
+        self.space = Space(store, limits)
         self.timing = timing
         self.map = ClusterMap.empty()
         self.replicas: dict[int, Replica] = {}
@@ -135,7 +144,7 @@ class ServerCore:
     @property
     def pressed(self) -> bool:
         """Whether clients must not be read: some peer has too much to acknowledge already."""
-        return any(link.unacknowledged_bytes > UNACKNOWLEDGED_BYTES_MAX for link in self.peers.values())
+        return any(link.unacknowledged_bytes > link.unacknowledged_max for link in self.peers.values())
 
     # The coordinator.
 
@@ -150,6 +159,7 @@ class ServerCore:
                 replica = self.replicas[shard] = Replica(
                     shard, self.me, self.store, self.timing, self.outbox, self._link_to, self._clock, self._wall
                 )
+                replica.serving.has_space(self.space)
             replica.serving.map_version = self.map.version
             replica.serving.min_copies = self.map.min_copies
             if known.get(shard, 0) < configuration.epoch:
@@ -205,6 +215,7 @@ class ServerCore:
             self.store.bytes_stored,
             self.reports(),
             self.fill_reports(),
+            self.space.usage(),
         )
 
     # Peers, as primary.
@@ -260,6 +271,9 @@ class ServerCore:
         link = self.peers.get(member)
         if link is None:
             return
+        if ack.level is not link.level:
+            link.fill_up(ack.level)
+            self.space.look(self.peers.values())
         for replica, follower, refused in link.acknowledged(ack, now):
             replica.leading.follower_refused(follower, refused, now)
 
@@ -300,7 +314,7 @@ class ServerCore:
             refusal = replica.append(section, now)
             if refusal is not None:
                 refused.append(refusal)
-        return Ack(message.number, refused)
+        return Ack(message.number, refused, self.space.now())
 
     def fill_received(self, message: FillMessage) -> FillAck:
         """Store a chunk of a fill."""
@@ -321,45 +335,13 @@ class ServerCore:
                     # A sole member's writes are committed here. One that begins to serve by that executes what was
                     # parked, which makes it dirty once more.
                     replica.leading.advance(now)
-            frames += self._frames(dirty, now)
+            frames += frames_of(dirty, now)
         mailboxes, outbox.mailboxes = outbox.mailboxes, []
         if outbox.began_to_serve:
             outbox.began_to_serve = False
             outbox.tell(self.heartbeat())
         to_coordinator, outbox.to_coordinator = outbox.to_coordinator, []
         return Turn(mailboxes, frames, to_coordinator)
-
-    def _frames(self, dirty: list[Replica], now: float) -> list[tuple[PeerLink, list[PeerMessage]]]:
-        heads: dict[PeerLink, list[PeerMessage]] = {}
-        batches: dict[PeerLink, list[tuple[list[Section], list[Cover], int]]] = {}
-        for replica in dirty:
-            for follower in replica.leading.followers.values():
-                link = follower.link
-                if not link.connected or follower.stalled:
-                    continue
-                configuration, begin, sections = replica.leading.outgoing(follower)
-                if link not in heads:
-                    heads[link], batches[link] = [], []
-                head, peer_batches = heads[link], batches[link]
-                if configuration is not None:
-                    head.append(Configure(configuration))
-                if begin is not None:
-                    head.append(begin)
-                for section in sections:
-                    if not peer_batches or peer_batches[-1][2] > REPLICATE_BYTES_TARGET:
-                        peer_batches.append(([], [], 0))
-                    chosen, covers, size = peer_batches[-1]
-                    if size and size + len(section.entries) > 2 * REPLICATE_BYTES_TARGET:
-                        peer_batches.append(([], [], 0))
-                        chosen, covers, size = peer_batches[-1]
-                    chosen.append(section)
-                    covers.append((replica, follower, section.first + section.count - 1, follower.fill))
-                    peer_batches[-1] = (chosen, covers, size + len(section.entries) + 30)
-        frames: list[tuple[PeerLink, list[PeerMessage]]] = []
-        for link, head in heads.items():
-            head += [link.frame(sections, covers, size, now) for sections, covers, size in batches[link]]
-            frames.append((link, head))
-        return frames
 
     def tick(self, now: float) -> bool:
         """To be called about four times in each heartbeat. True when a heartbeat is to be sent."""
@@ -368,11 +350,23 @@ class ServerCore:
         beat = now - self._last_beat >= self.timing.heartbeat * 0.95
         if beat:
             self._last_beat = now
+        self._tick_space(beat)
         for replica in self.replicas.values():
             if replica.role is not ReplicaRole.NONE or not replica.serving.idle:
                 replica.tick(now, beat=beat, stalled=stalled)
                 replica.serving.updates.expire(EXPIRED_KEYS_MAX)
         return beat
+
+    def _tick_space(self, beat: bool) -> None:
+        space, replicas = self.space, self.replicas
+        if isinstance(self.store, Accesses):
+            self.store.pass_time()
+        space.measure()
+        space.look(self.peers.values())
+        if space.tight:
+            relieve(replicas.values(), space)
+        if beat and space.limited and replicas:
+            replicas[sorted(replicas)[self._beat % len(replicas)]].weigh()
 
     def set_timing(self, timing: Timing) -> None:
         """The coordinator has said which heartbeat the cluster has."""

@@ -5,6 +5,7 @@ from enum import IntEnum
 import attrs
 
 from twistedkv.clustermap import Configuration, Member
+from twistedkv.watermarks import Level
 
 
 class ReplicaRole(IntEnum):
@@ -39,6 +40,23 @@ class ShardReport:
     """Version of the newest update it holds."""
     commit: int
     """Sequence up to which it knows updates to be committed."""
+    bytes_stored: int = 0
+    """What the copy costs of that which is limited, about; 0 where nothing is."""
+
+
+@attrs.frozen
+class Usage:
+    """What a server uses of what it may use. Bytes; a limit of 0 is none."""
+
+    memory: int = 0
+    memory_limit: int = 0
+    disk: int = 0
+    disk_limit: int = 0
+    room: int = 2**62
+    """To the low mark. Negative: so many must go before the server has room again."""
+    level: Level = Level.OK
+    evicts: bool = False
+    """It removes keys when it is full."""
 
 
 @attrs.define
@@ -93,6 +111,7 @@ class Heartbeat:
     bytes_stored: int
     reports: list[ShardReport]
     fills: list[FillReport]
+    usage: Usage = Usage()
 
 
 @attrs.define

@@ -8,6 +8,7 @@ from enum import IntEnum
 import attrs
 
 from twistedkv.clustermap import Configuration
+from twistedkv.watermarks import Level
 
 
 class Refusal(IntEnum):
@@ -70,6 +71,8 @@ class Ack:
 
     number: int
     refused: list[RefusedSection]
+    level: Level = Level.OK
+    """How full the server is that says so."""
 
 
 @attrs.define

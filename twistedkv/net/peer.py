@@ -9,6 +9,7 @@ from twistedkv.core.turn import PeerMessage
 from twistedkv.errors import ProtocolError
 from twistedkv.messages.peer import BeginFill, Configure, RefusedSection, Replicate
 from twistedkv.net.failstop import fail_stop
+from twistedkv.watermarks import Level
 from twistedkv.wire.frames import Frame, encode_frame
 from twistedkv.wire.peer import (
     ACK,
@@ -79,11 +80,11 @@ class PeerReceiver:
             return
         now = self._server.now()
         refused: list[RefusedSection] = []
-        number = 0
+        number, level = 0, Level.OK
         for message_type, _, _, body in frames:
             if message_type == REPLICATE:
                 ack = core.replicate(decode_replicate(body), now)
-                number = ack.number
+                number, level = ack.number, ack.level
                 refused += ack.refused
                 continue
             message = FAMILY.decode(message_type, body)
@@ -94,7 +95,7 @@ class PeerReceiver:
             else:
                 raise ProtocolError(f"type 0x{message_type:02x} does not belong on a PEER connection")
         if number:
-            self.connection.send(ACK, encode_ack(number, refused))
+            self.connection.send(ACK, encode_ack(number, refused, level))
         if not core.outbox.empty:
             self._server.end_turn_soon()
 

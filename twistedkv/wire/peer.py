@@ -17,6 +17,7 @@ from twistedkv.messages.peer import (
     Replicate,
     Section,
 )
+from twistedkv.watermarks import Level
 from twistedkv.wire.fields import U16, U32, U64, Bytes, Enumerated, Family, Flag, Layout, Many, Rest
 from twistedkv.wire.shared import CONFIGURATION
 
@@ -72,6 +73,7 @@ FAMILY = Family(
                     SHARDS_MAX,
                 ),
             ),
+            ("level", Enumerated(Level)),
         ),
     ),
     (BEGIN_FILL, Layout(BeginFill, ("shard", U16), ("epoch", U32), ("fill", U32), ("start", U64))),
@@ -81,22 +83,26 @@ FAMILY = Family(
     (FILL_ACK, Layout(FillAck, *_FILL, ("refused", Flag()))),
 )
 
-_ACK_HEAD = Struct(">QH")
+_SHORT_ACK = Struct(">QHB")
+"""Without anything that was refused."""
+_LEVELS = tuple(Level)
 _REPLICATE_HEAD = Struct(">QH")
 _SECTION_HEAD = Struct(">HIQQII")
 
 
-def encode_ack(number: int, refused: list[RefusedSection]) -> bytes:
+def encode_ack(number: int, refused: list[RefusedSection], level: Level = Level.OK) -> bytes:
     """The body of an ACK."""
-    return FAMILY.layouts[ACK].encode(Ack(number, refused)) if refused else _ACK_HEAD.pack(number, 0)
+    if refused:
+        return FAMILY.layouts[ACK].encode(Ack(number, refused, level))
+    return _SHORT_ACK.pack(number, 0, level)
 
 
 def decode_ack(body: bytes) -> Ack:
     """The ACK whose body this is. Raises ProtocolError when bytes are missing or left over."""
-    if len(body) == _ACK_HEAD.size:
-        number, refused = _ACK_HEAD.unpack(body)
-        if not refused:
-            return Ack(number, [])
+    if len(body) == _SHORT_ACK.size:
+        number, refused, level = _SHORT_ACK.unpack(body)
+        if not refused and level < len(_LEVELS):
+            return Ack(number, [], _LEVELS[level])
     ack: Ack = FAMILY.layouts[ACK].decode(body)
     return ack
 
