@@ -25,6 +25,8 @@ from twistedkv.limits import (
     SHARDS_MAX,
     SHARDS_PER_SERVER,
 )
+from twistedkv.service.space import SPACE_KNOBS, take_limits
+from twistedkv.watermarks import NO_LIMITS, Limits
 
 DEFAULT_PORT = 7400
 DEFAULT_LINE_PORT = 7379
@@ -58,6 +60,8 @@ class ServerOptions:
     """Wait to replace a failed server."""
     data_dir: Path = Path(".")
     """Where the dumps `server_n.primary` and `server_n.secondary` are written."""
+    limits: Limits = NO_LIMITS
+    """How full it may become."""
     die_with_parent: bool = False
     """Started by `cluster`: end when standard input reaches its end or the parent dies."""
 
@@ -94,6 +98,10 @@ class CoordinatorOptions:
     """See ServerOptions; for the spawned servers."""
     course_port: int = 0
     """Of the original system's protocol, here; the spawned servers have those that follow. 0: none."""
+    limits: Limits = NO_LIMITS
+    """See ServerOptions; for the spawned servers."""
+    servers_max: int = 0
+    """Servers may be started up to so many when those that run are short of space. Less than `servers`: none."""
     accept_loss: bool = False
     """Begin with empty shards where a killed run took the data with it."""
 
@@ -212,6 +220,8 @@ _LINE_KNOBS = (
     Knob("line-idle", _seconds(0, 86400 * 365), "seconds after which a silent line client is cut off [0: never]"),
 )
 
+_SPACE_KNOBS = tuple(Knob(*each) for each in SPACE_KNOBS)
+
 SERVER_KNOBS = (
     Knob("coordinator", address, "host:port of the coordinator [127.0.0.1:7400]", short="c"),
     Knob("cluster", _ANY_NAME, "name of the cluster to join [whichever the coordinator has]"),
@@ -223,6 +233,7 @@ SERVER_KNOBS = (
     Knob("course-port", _PORT, "port for clients of the original system [0: none]"),
     Knob("standby", _boolean, "wait to replace a failed server", flag=True),
     Knob("data-dir", _path, "where dumps are written [.]"),
+    *_SPACE_KNOBS,
     Knob("die-with-parent", _boolean, "end when the parent process or standard input ends", flag=True),
 )
 
@@ -243,6 +254,12 @@ _COORDINATOR_KNOBS = (
     Knob("line-port", _PORT, f"line port of server 1, one more for each other [{DEFAULT_LINE_PORT}]; 0: free ones"),
     *_LINE_KNOBS,
     Knob("course-port", _PORT, "port for clients of the original system, one more for each spawned server [0: none]"),
+    *_SPACE_KNOBS,
+    Knob(
+        "servers-max",
+        _integer(0, SERVERS_MAX),
+        "servers to start at most, when those that run are short of space [0: no more than servers]",
+    ),
     Knob("base-dir", _path, "directory of the map store and the logs [.cluster]", short="b"),
     Knob("ready-file", _path, "file to write when every shard is served"),
 )
@@ -312,6 +329,7 @@ def server_options(given: Mapping[str, Any], file: str | None = None) -> ServerO
         values["server_id"] = values.pop("id")
     if "line_idle" in values:
         values["line_idle_seconds"] = values.pop("line_idle")
+    take_limits(values)
     return ServerOptions(**values)
 
 
@@ -327,10 +345,11 @@ def cluster_options(given: Mapping[str, Any], file: str | None = None) -> Coordi
 
 def _check_ports(options: CoordinatorOptions) -> None:
     """Raise ConfigurationError if two of those that listen on this machine were to have the same port."""
+    most = max(options.servers, options.servers_max)
     wanted = (
         ("port", options.port, 1),
-        ("line-port", options.line_port, options.servers),
-        ("course-port", options.course_port, options.servers + 1),
+        ("line-port", options.line_port, most),
+        ("course-port", options.course_port, most + 1),
     )
     ranges = [(name, range(first, first + count)) for name, first, count in wanted if first]
     for (name, ports), (other, more) in combinations(ranges, 2):
@@ -350,12 +369,12 @@ def _coordinator(values: dict[str, Any]) -> CoordinatorOptions:
         values["line_idle_seconds"] = values.pop("line_idle")
     if "shards" not in values:
         values["shards"] = min(SHARDS_PER_SERVER * values.get("servers", 3), SHARDS_MAX)
+    take_limits(values)
     options = CoordinatorOptions(**values)
+    most = max(options.servers, options.servers_max)
     for name, port in (("line-port", options.line_port), ("course-port", options.course_port)):
-        if port + options.servers > 65535:
-            raise ConfigurationError(
-                f"{name}: {port} leaves no ports for {options.servers} servers: choose a smaller one"
-            )
+        if port + most > 65535:
+            raise ConfigurationError(f"{name}: {port} leaves no ports for {most} servers: choose a smaller one")
     if options.spawn:
         _check_ports(options)
     if options.copies > options.servers:

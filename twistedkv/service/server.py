@@ -170,7 +170,8 @@ class ServerService(MultiService):
         if self.core is None:
             self.server_id = server_id
             member = Member(server_id, self.store_id)
-            self.core = ServerCore(member, self._open_store(), timing, self.reactor.seconds, self._wall)
+            store, limits = self._open_store(), self.options.limits
+            self.core = ServerCore(member, store, timing, self.reactor.seconds, self._wall, limits)
             log.info("registered as server {server}, store {store}", server=server_id, store=self.store_id.hex())
         else:
             self.core.set_timing(timing)

@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from twistedkv.mapstore.interface import SpawnedProcess
 from twistedkv.service.parent import PARENT_VARIABLE
 from twistedkv.service.processes import LocalProcesses, Processes
+from twistedkv.service.space import space_arguments
 
 if TYPE_CHECKING:
     from twistedkv.service.coordinator import CoordinatorService
@@ -232,6 +233,7 @@ class Spawner:
             f"--line-port={options.line_port and options.line_port + local.server_id - 1}",
             f"--line-idle={options.line_idle_seconds:g}",
             f"--course-port={options.course_port and options.course_port + local.server_id}",
+            *space_arguments(options.limits),
         ]
         environment = {key: value for key, value in os.environ.items() if key != "TWISTEDKV_FAIL"}
         if options.moved:

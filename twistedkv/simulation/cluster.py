@@ -25,6 +25,7 @@ from twistedkv.simulation.process import Process
 from twistedkv.simulation.reactor import HostClock
 from twistedkv.simulation.spawning import SimulatedProcesses
 from twistedkv.simulation.timeline import Timeline
+from twistedkv.watermarks import NO_LIMITS, Limits
 
 COORDINATOR_HOST = "10.0.0.100"
 COORDINATOR_PORT = 7400
@@ -51,6 +52,8 @@ class Shape:
     """The coordinator starts the servers, which outlive it."""
     moved: bool = False
     """Line clients are sent to the server that has their keys."""
+    limits: Limits = NO_LIMITS
+    """Of each server."""
     standbys: int = 0
     """Servers more than those, started as standbys."""
 
@@ -206,6 +209,7 @@ class Cluster:
             host=host,
             standby=server_id > self.shape.servers,
             line_port=LINE_PORT,
+            limits=self.shape.limits,
         )
 
         wall = self.wall_of(host)
