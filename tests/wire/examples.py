@@ -392,9 +392,11 @@ EXAMPLES = [
             pid=4711,
             standby=False,
             reports=[REPORT],
+            usage=Usage(memory_limit=2**20, room=838860, spare=996147),
         ),
-        "54 01 40 00 00000001 00000048  0000 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 09 3132372e302e302e31 "
-        "9c41 1cd3 0000 00001267 00 0001 0003 00000007 02 00001c0000000028 0000000000000028 000000000003d090",
+        "54 01 40 00 00000001 0000007a  0000 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 09 3132372e302e302e31 "
+        "9c41 1cd3 0000 00001267 00 0001 0003 00000007 02 00001c0000000028 0000000000000028 000000000003d090 "
+        "0000000000000000 0000000000100000 0000000000000000 0000000000000000 00000000000ccccc 00000000000f3333 00 00",
         request_id=1,
     ),
     Example(
@@ -416,13 +418,13 @@ EXAMPLES = [
             bytes_stored=125000,
             reports=[REPORT],
             fills=[FillReport(shard=3, learner=Member(3, STORE_C), records=500, records_total=1000, bytes_sent=62500)],
-            usage=Usage(memory=250000, memory_limit=2**20, room=-1000, level=Level.LOW, evicts=True),
+            usage=Usage(memory=250000, memory_limit=2**20, room=-1000, spare=7, level=Level.LOW, evicts=True),
         ),
-        "54 01 42 00 00000000 000000ab  0001 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 0000000000000063 "
+        "54 01 42 00 00000000 000000b3  0001 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 0000000000000063 "
         "000000000000000c 00000000000003e8 000000000001e848 0001 0003 00000007 02 00001c0000000028 "
         "0000000000000028 000000000003d090 0001 0003 0003 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 00000000000001f4 "
         "00000000000003e8 000000000000f424 000000000003d090 0000000000100000 0000000000000000 0000000000000000 "
-        "fffffffffffffc18 01 01",
+        "fffffffffffffc18 0000000000000007 01 01",
     ),
     Example(
         "coordinator",

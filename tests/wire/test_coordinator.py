@@ -70,7 +70,7 @@ def test_a_heartbeat_that_says_the_same_has_the_list_of_the_one_before() -> None
 def test_how_full_a_server_is_does_not_make_its_list_another() -> None:
     decoder, layout = HeartbeatDecoder(), FAMILY.layouts[HEARTBEAT]
     report = ShardReport(3, 7, ReplicaRole.SECONDARY, 40, 40, 100)
-    usages = [Usage(), Usage(1, 2, 3, 4, -5, Level.LOW), Usage(1, 2, 3, 4, -5, Level.LOW, evicts=True), Usage(9)]
+    usages = [Usage(), Usage(1, 2, 3, 4, -5, 6, Level.LOW), Usage(1, 2, 3, 4, -5, 6, Level.LOW, evicts=True), Usage(9)]
     found = [
         decoder.decode(layout.encode(Heartbeat(1, bytes(16), beat, 7, 8, 9, [report], [], usage)))
         for beat, usage in enumerate(usages)

@@ -60,12 +60,9 @@ class Measure:
         low = limits.low - (LOW_SLACK if before is not Level.OK else 0.0)
         return Level.LOW if used >= low * limit else Level.OK
 
-    def room(self, limits: Limits, level: Level) -> int:
-        """Bytes to the low mark. Negative: so many must go until there is room again."""
-        if not self.limit:
-            return ROOM_MAX
-        slack = 0.0 if level is Level.OK else LOW_SLACK
-        return int((limits.low - slack) * self.limit) - self.used
+    def to_mark(self, mark: float) -> int:
+        """Bytes to a mark, negative above it."""
+        return int(mark * self.limit) - self.used if self.limit else ROOM_MAX
 
 
 class Space:
@@ -138,9 +135,10 @@ class Space:
 
     def usage(self) -> Usage:
         """For the heartbeat."""
-        memory, disk, level = self.memory, self.disk, self.level
-        room = min(memory.room(self.limits, level), disk.room(self.limits, level))
-        return Usage(memory.used, memory.limit, disk.used, disk.limit, room, level, self.evicts)
+        memory, disk, level, limits = self.memory, self.disk, self.level, self.limits
+        low = limits.low - (0.0 if level is Level.OK else LOW_SLACK)
+        room, spare = (min(memory.to_mark(mark), disk.to_mark(mark)) for mark in (low, limits.high))
+        return Usage(memory.used, memory.limit, disk.used, disk.limit, room, spare, level, self.evicts)
 
 
 def growth(store: Store, slots: Sequence[int], keys: Sequence[bytes], sizes: Iterable[int]) -> int:

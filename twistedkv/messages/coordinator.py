@@ -54,9 +54,15 @@ class Usage:
     disk_limit: int = 0
     room: int = 2**62
     """To the low mark. Negative: so many must go before the server has room again."""
+    spare: int = 2**62
+    """To the high mark."""
     level: Level = Level.OK
     evicts: bool = False
     """It removes keys when it is full."""
+
+
+NO_USAGE = Usage()
+"""Of a server of which nothing is known, or that has no limits."""
 
 
 @attrs.define
@@ -87,6 +93,7 @@ class Started:
     pid: int
     standby: bool
     reports: list[ShardReport]
+    usage: Usage = NO_USAGE
 
 
 @attrs.define
@@ -111,7 +118,7 @@ class Heartbeat:
     bytes_stored: int
     reports: list[ShardReport]
     fills: list[FillReport]
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
 
 
 @attrs.define

@@ -74,6 +74,7 @@ _USAGE = Layout(
     ("disk", U64),
     ("disk_limit", U64),
     ("room", I64),
+    ("spare", I64),
     ("level", Enumerated(Level)),
     ("evicts", Flag()),
 )
@@ -98,6 +99,7 @@ FAMILY = Family(
             ("pid", U32),
             ("standby", Flag()),
             ("reports", _REPORTS),
+            ("usage", _USAGE),
         ),
     ),
     (
@@ -157,7 +159,7 @@ class HeartbeatDecoder:
     _NUMBERS = Struct(">7xQQQ")
     _SAME_BYTES = 7
     """Of a report: shard, epoch, role."""
-    _USAGE = Struct(">QQQQqBB")
+    _USAGE = Struct(">QQQQqqBB")
 
     def __init__(self) -> None:
         self._columns: list[bytes] = []
@@ -191,7 +193,7 @@ class HeartbeatDecoder:
         return Heartbeat(server_id, store_id, beat, map_version, keys, bytes_stored, self._reports, [], self._usage)
 
     def _usage_of(self, packed: bytes) -> Usage:
-        memory, memory_limit, disk, disk_limit, room, level, evicts = self._USAGE.unpack(packed)
+        memory, memory_limit, disk, disk_limit, room, spare, level, evicts = self._USAGE.unpack(packed)
         if level >= len(_LEVELS) or evicts > 1:
             return _USAGE.read(packed, 0)[0]  # which says what is wrong
-        return Usage(memory, memory_limit, disk, disk_limit, room, _LEVELS[level], bool(evicts))
+        return Usage(memory, memory_limit, disk, disk_limit, room, spare, _LEVELS[level], bool(evicts))

@@ -13,6 +13,7 @@ KINDS = (
     "slow server",
     "stop server",
     "fail storage",
+    "fill server",
     "cut coordinator",
     "cut peers",
     "isolate server",
