@@ -90,13 +90,17 @@ def test_what_does_not_grow_goes_on(request_: Any):
     assert done(desk, request_).status == Status.SUCCESS
 
 
-def test_a_write_is_refused_also_when_it_alone_would_pass_the_mark():
+def test_a_write_is_refused_also_when_it_alone_would_lead_far_past_the_mark():
     desk = primary(A, limits=LIMITS)
-    done(desk, Put(1, 1, 0, K, bytes(85_000)))
+    done(desk, Put(1, 1, 0, K, bytes(90_000)))
     desk.tick(HEARTBEAT)
     assert desk.core.space.level is Level.LOW
-    assert done(desk, Put(2, 1, 0, L, BIG)).status == Status.OUT_OF_SPACE
+    answer = done(desk, Put(2, 1, 0, L, BIG))
+    assert answer.status == Status.OUT_OF_SPACE
+    assert answer.value.startswith(b"shard 0: this would take a server far past the high mark of its space")
     assert done(desk, Put(3, 1, 0, L, b"small")).status == Status.SUCCESS
+    assert done(desk, Put(4, 1, 0, M, bytes(6_000))).status == Status.SUCCESS
+    assert done(desk, Put(5, 1, 0, N, b"small")).status == Status.OUT_OF_SPACE
 
 
 def test_after_a_deletion_writes_go_on():

@@ -101,11 +101,15 @@ def test_room_is_what_may_come_before_the_low_mark_and_excess_what_has_to_go():
     assert (space.measure(), space.excess()) == (Level.LOW, 0)
 
 
-def test_what_would_pass_the_high_mark_is_not_taken():
+def test_one_update_may_lead_past_the_high_mark_but_not_far():
     store = MemoryStore()
     space = Space(store, LIMITS)
-    assert space.takes(949_999)
-    assert not space.takes(950_000)
+    assert space.takes(974_999)
+    assert not space.takes(975_000)
+    store.bytes_stored = 949_999
+    assert space.takes(25_000)
+    store.bytes_stored = 950_000
+    assert not space.takes(1)
     assert Space(store).takes(10**12)
 
 

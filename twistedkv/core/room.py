@@ -68,7 +68,7 @@ class Room:
         who = self._full()
         if not who and self.space.takes(grown):
             return ""
-        text = f"shard {self._replica.shard}: {who or 'this would take a server'} past the high mark of its space"
+        text = f"shard {self._replica.shard}: {who or 'this would take a server far'} past the high mark of its space"
         if self.space.evicts:
             return f"{text}, and too little can be evicted"
         return f"{text}: delete something, or add servers"

@@ -120,10 +120,14 @@ class Space:
         self.tight = self._full_peer or self.level is not Level.OK
 
     def takes(self, growth: int) -> bool:
-        """Whether so many bytes more, which are not there yet, leave this server below its high mark."""
-        high = self.limits.high
+        """Whether this server takes so many bytes more: that is so until it is past its high mark.
+
+        One update may lead past that, but through no more than half of what lies between it and the limit: the other
+        half is for what is on the way here from others.
+        """
+        most = (1 + self.limits.high) / 2
         return self.measure() is not Level.HIGH and all(
-            part.used + growth < high * part.limit for part in (self.memory, self.disk) if part.limit
+            part.used + growth < most * part.limit for part in (self.memory, self.disk) if part.limit
         )
 
     def excess(self) -> int:

@@ -128,8 +128,8 @@ class Shortage:
     servers: dict[int, None] = attrs.Factory(dict)
     """Past their low mark."""
     uneven: dict[int, float] = attrs.Factory(dict)
-    """Have been past it, as far as is known, and since when they have room for their share: they are given no copies only
-    to make the numbers of copies even."""
+    """Have been past it, as far as is known, and since when they have room for their share: they are given no copies
+    only to make the numbers of copies even."""
     not_before: dict[int, float] = attrs.Factory(dict)
     """When more may be moved away from a server: what was moved before has to show first."""
     spawned: dict[int, float] = attrs.Factory(dict)
