@@ -177,6 +177,11 @@ def test_a_cache_is_full_and_nobody_minds(monkeypatch: pytest.MonkeyPatch):
     assert not any(step.spawn for step in each.steps)
     assert each.events("space.helpless") == []
     assert whole(each)
+    told = len(each.store.journal(0, 10**6))
+    for level in (Level.LOW, Level.HIGH, Level.LOW):
+        usage = attrs.evolve(usage, level=level)
+        each.settle(1)
+    assert len(each.store.journal(0, 10**6)) == told, "that it passes its mark again and again is nothing to tell"
 
 
 def test_a_copy_that_there_is_no_room_for_is_moved_elsewhere():

@@ -86,6 +86,17 @@ def test_the_disk_is_as_large_as_it_is_and_as_it_may_be(option: int, there: int,
     assert space.usage().disk_limit == limit
 
 
+def test_a_store_that_is_not_all_in_memory_says_how_much_of_it_is():
+    class Cold(Disk):
+        def memory(self) -> int:
+            return 7
+
+    store = Cold(50, 100)
+    store.bytes_stored = 10**9
+    space = Space(store, LIMITS)
+    assert (space.measure(), space.memory.used) == (Level.OK, 7)
+
+
 def test_room_is_what_may_come_before_the_low_mark_and_excess_what_has_to_go():
     store = MemoryStore()
     space = Space(store, LIMITS)

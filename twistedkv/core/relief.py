@@ -49,8 +49,8 @@ def heard(state: CoordinatorState, server_id: int, usage: Usage, now: float) -> 
         shortage.uneven.setdefault(server_id, now)
         state.inherited.discard(state.servers[server_id].store_id)
     before, view.usage = view.usage.level, usage
-    if usage.level is before:
-        return
+    if usage.level is before or (usage.evicts and Level.OK not in (usage.level, before)):
+        return  # a cache passes its high mark again and again
     state.changes += 1
     if usage.level is Level.OK:
         shortage.servers.pop(server_id, None)
@@ -81,11 +81,14 @@ def relieve(state: CoordinatorState, now: float) -> None:
     shortage = state.shortage
     for server_id in [server_id for server_id in shortage.helpless if server_id not in shortage.servers]:
         del shortage.helpless[server_id]
-    for server_id in [server_id for server_id in shortage.uneven if server_id not in shortage.servers]:
-        _forgive(state, server_id, now)
+    if now >= shortage.next_look:
+        shortage.next_look = now + SETTLE_BEATS * state.heartbeat
+        for server_id in [server_id for server_id in shortage.uneven if server_id not in shortage.servers]:
+            _forgive(state, server_id, now)
     for server_id in list(shortage.servers):
         if not state.ready_for_copies(server_id) or not _may_be_relieved(state, server_id, now):
             continue
+        shortage.not_before[server_id] = now + SETTLE_BEATS * state.heartbeat
         if _move(state, server_id, now):
             shortage.helpless.pop(server_id, None)
         elif not state.view(server_id).usage.evicts and not _get_help(state, server_id, now):
@@ -109,8 +112,24 @@ def _forgive(state: CoordinatorState, server_id: int, now: float) -> None:
 
 
 def _may_be_relieved(state: CoordinatorState, server_id: int, now: float) -> bool:
-    """Whether nothing is under way that will show in what the server says."""
-    busy = any(
+    """Whether nothing is under way that has yet to show in what the server says."""
+    shortage = state.shortage
+    if now < shortage.not_before.get(server_id, 0.0):
+        return False
+    if _moving(state, server_id):
+        shortage.moving[server_id] = None
+        shortage.not_before[server_id] = now + state.heartbeat
+        return False
+    if server_id in shortage.moving:
+        del shortage.moving[server_id]
+        shortage.not_before[server_id] = now + SETTLE_BEATS * state.heartbeat
+        return False
+    return True
+
+
+def _moving(state: CoordinatorState, server_id: int) -> bool:
+    """Whether a move from this server, or one for all, is under way, or a copy of it has yet to be dropped."""
+    return any(
         operation.running and operation.kind is Kind.MOVE and operation.server in (None, server_id)
         for operation in state.operations.values()
     ) or any(
@@ -118,10 +137,6 @@ def _may_be_relieved(state: CoordinatorState, server_id: int, now: float) -> boo
         and any(member.server_id == server_id for member in configuration.everyone)
         for configuration in state.shards.values()
     )
-    not_before = state.shortage.not_before
-    if busy:
-        not_before[server_id] = now + SETTLE_BEATS * state.heartbeat
-    return now >= not_before.get(server_id, 0.0)
 
 
 def _move(state: CoordinatorState, server_id: int, now: float) -> bool:
@@ -153,7 +168,6 @@ def _move(state: CoordinatorState, server_id: int, now: float) -> bool:
     text = f"move of shard {shard}, {state.size(shard):,} bytes, to server {taker}: server {server_id} is past its "
     state.start_operation(Kind.MOVE, now, server=server_id, shards=(shard,), text=f"{text}{mark} mark")
     prefer(state, {shard: replaced(state.shards[shard].preferred, server_id, taker)}, now)
-    state.shortage.not_before[server_id] = now + SETTLE_BEATS * state.heartbeat
     return True
 
 

@@ -68,7 +68,8 @@ class Measure:
 class Space:
     """Of one server.
 
-    store   what it holds. If it can say what it uses of a disk, and how large that is, it has a method `space`
+    store   what it holds. If it keeps that on a disk, it has a method `space`, which says how many bytes it uses of how
+            many; if not all of it is in memory, a method `memory`, which says how many bytes are
     """
 
     def __init__(self, store: Store | None = None, limits: Limits | None = None) -> None:
@@ -84,6 +85,7 @@ class Space:
         """Keys that were evicted here."""
         self._store = store
         self._disk: Any = getattr(store, "space", None)
+        self._memory: Any = getattr(store, "memory", None)
         self._table_bytes: int = getattr(store, "table_bytes", 0)
         self._full_peer = False
 
@@ -97,12 +99,18 @@ class Space:
         """Whether this server makes room by itself."""
         return self.limits.eviction is not Eviction.NONE
 
+    @property
+    def refuses(self) -> bool:
+        """Whether some writes are refused, as far as was seen."""
+        return (self._full_peer or self.level is Level.HIGH) and not self.evicts
+
     def measure(self) -> Level:
         """Look again."""
         store, limits, before = self._store, self.limits, self.level
         if store is None:
             return before
-        self.memory.used = store.bytes_stored + store.keys * KEY_OVERHEAD_BYTES + self._table_bytes
+        stored = store.bytes_stored + store.keys * KEY_OVERHEAD_BYTES if self._memory is None else self._memory()
+        self.memory.used = stored + self._table_bytes
         if self._disk is not None:
             self.disk.used, most = self._disk()
             self.disk.limit = min(most or limits.disk_bytes, limits.disk_bytes or most)

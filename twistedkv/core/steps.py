@@ -131,7 +131,11 @@ class Shortage:
     """Have been past it, as far as is known, and since when they have room for their share: they are given no copies
     only to make the numbers of copies even."""
     not_before: dict[int, float] = attrs.Factory(dict)
-    """When more may be moved away from a server: what was moved before has to show first."""
+    """When a server is looked at again."""
+    moving: dict[int, None] = attrs.Factory(dict)
+    """Had something moved away from them when they were looked at last: what was moved has to show first."""
+    next_look: float = 0.0
+    """When those in `uneven` are looked at again."""
     spawned: dict[int, float] = attrs.Factory(dict)
     """Servers that are being started, and since when."""
     helpless: dict[int, str] = attrs.Factory(dict)

@@ -232,10 +232,10 @@ class Shards:
 
     @property
     def tight(self) -> bool:
-        """Whether some shard is short of space, as far as is known here. Then SETs are executed and refused one by one:
+        """Whether writes are refused for want of space, as far as is known here. Then SETs are executed one by one:
         otherwise those of a batch are one request."""
         core = self._server.core
-        return (core is not None and core.space.tight) or self._server.now() < self.tight_until
+        return (core is not None and core.space.refuses) or self._server.now() < self.tight_until
 
     def _send_batch(self, batch: Batch) -> None:
         if len(batch.keys) > 1 and self.tight:

@@ -5,7 +5,11 @@ from typing import Protocol
 
 
 class Store(Protocol):
-    """Records by slot and key. One store serves all shards of a server; each slot belongs to one shard."""
+    """Records by slot and key. One store serves all shards of a server; each slot belongs to one shard.
+
+    One that keeps them on a disk also has `space() -> (bytes used, bytes there are)`, and, if not all of them are in
+    memory, `memory() -> bytes used` (`core.space`).
+    """
 
     keys: int
     """Keys held, tombstones included."""
