@@ -370,7 +370,7 @@ MUTANTS = (
         "I13",
         "a read finds that a key has expired, and leaves it as it is: a new primary may show it again",
         "twistedkv.core.updates:Updates.expired",
-        "    self.several({key: (slot, self._tombstone())})\n",
+        "    self.several({key: (slot, self.tombstone())})\n",
         "",
         "core/test_updates.py::test_that_a_key_has_expired_is_told_when_its_deletion_is_committed",
     ),

@@ -42,6 +42,7 @@ from twistedkv.core.log import Log
 from twistedkv.core.mailbox import Outbox
 from twistedkv.core.progress import PeerLink
 from twistedkv.core.serving import Serving
+from twistedkv.core.space import weigh
 from twistedkv.errors import DamagedRecord, ProtocolError
 from twistedkv.limits import REPLICATE_BYTES_TARGET, SEQUENCE_BITS
 from twistedkv.messages.coordinator import ReplicaRole, Sealed, ShardReport
@@ -100,6 +101,8 @@ class Replica:
         """Those whose tombstones are still in the store."""
         self.pins: dict[int, Pin] = {}
         """Of a primary: backups under way, by their numbers."""
+        self.size = 0
+        """About what this copy costs, in bytes, as it was weighed last."""
         self.stepped_down_at = 0.0
         self._heard: tuple[Configuration, float] | None = None
         """Of a follower: what the coordinator has told and the primary has not yet, and since when."""
@@ -117,7 +120,11 @@ class Replica:
 
     def report(self) -> ShardReport:
         """For the heartbeat."""
-        return ShardReport(self.shard, self.epoch, self.role, self.last, self.commit)
+        return ShardReport(self.shard, self.epoch, self.role, self.last, self.commit, self.size)
+
+    def weigh(self) -> None:
+        """See what this copy costs."""
+        self.size = weigh(self.store, self.configuration.slots) if self.configuration is not None else 0
 
     def clean_below(self) -> bytes | None:
         """Of a primary: every record that compares as less than this is of an update that is committed.

@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING
 import attrs
 
 from twistedkv.clustermap import ClusterMap, Member
-from twistedkv.core.framing import frames_of
+from twistedkv.core.accesses import Accesses, noting
 from twistedkv.core.lease import Timing
 from twistedkv.core.mailbox import Outbox
 from twistedkv.core.progress import Follower, PeerLink
 from twistedkv.core.replica import Replica
 from twistedkv.core.requests import Requests
+from twistedkv.core.room import relieve
 from twistedkv.core.scrub import Scrub
+from twistedkv.core.space import Space
 from twistedkv.core.transfer import FillMessage, FillSource, receive_fill
-from twistedkv.core.turn import PeerMessage, Turn
+from twistedkv.core.turn import PeerMessage, Turn, frames_of
 from twistedkv.limits import (
     EXPIRED_KEYS_MAX,
     STORE_BYTES_WAITING_MAX,
-    UNACKNOWLEDGED_BYTES_MAX,
 )
 from twistedkv.messages.coordinator import (
     FillReport,
@@ -51,6 +52,7 @@ from twistedkv.messages.peer import (
     RefusedSection,
     Replicate,
 )
+from twistedkv.watermarks import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
     from twistedkv.storage.interface import Store
@@ -64,10 +66,17 @@ class ServerCore(Requests):
     read rule, which needs the time after the value was read. `wall` (milliseconds since 1970) says when keys expire."""
 
     def __init__(
-        self, me: Member, store: Store, timing: Timing, clock: Callable[[], float], wall: Callable[[], int]
+        self,
+        me: Member,
+        store: Store,
+        timing: Timing,
+        clock: Callable[[], float],
+        wall: Callable[[], int],
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self.me = me
-        self.store = store
+        self.store = store = noting(store, limits)
+        self.space = Space(store, limits)
         self._stable = store.stable
         self._unindexed: deque[Replica] = deque()
         """Those restored whose keys that expire are not all known yet."""
@@ -97,7 +106,7 @@ class ServerCore(Requests):
         """Whether clients must not be read: some peer has too much to acknowledge already, or the disk to store."""
         if self._stable is not None and self._stable.bytes_waiting() > STORE_BYTES_WAITING_MAX:
             return True
-        return any(link.unacknowledged_bytes > UNACKNOWLEDGED_BYTES_MAX for link in self.peers.values())
+        return any(link.unacknowledged_bytes > link.unacknowledged_max for link in self.peers.values())
 
     # The coordinator.
 
@@ -122,6 +131,7 @@ class ServerCore(Requests):
         replica = self.replicas[shard] = Replica(
             shard, self.me, self.store, self.timing, self.outbox, self._link_to, self._clock, self._wall
         )
+        replica.serving.has_space(self.space)
         return replica
 
     def restore(self) -> None:
@@ -177,6 +187,7 @@ class ServerCore(Requests):
             self.store.bytes_stored,
             self.reports(),
             self.fill_reports(),
+            self.space.usage(),
         )
 
     # Peers, as primary.
@@ -232,6 +243,9 @@ class ServerCore(Requests):
         link = self.peers.get(member)
         if link is None:
             return
+        if ack.level is not link.level:
+            link.fill_up(ack.level)
+            self.space.look(self.peers.values())
         for replica, follower, refused in link.acknowledged(ack, now):
             replica.leading.follower_refused(follower, refused, now)
 
@@ -274,7 +288,7 @@ class ServerCore(Requests):
             refusal = replica.append(section, now)
             if refusal is not None:
                 refused.append(refusal)
-        return Ack(message.number, message.number, refused)
+        return Ack(message.number, message.number, refused, self.space.now())
 
     def fill_received(self, message: FillMessage) -> FillAck:
         """Store a chunk of a fill."""
@@ -339,6 +353,7 @@ class ServerCore(Requests):
         beat = now - self._last_beat >= self.timing.heartbeat * 0.95
         if beat:
             self._last_beat = now
+        self._tick_space(beat)
         for replica in self.replicas.values():
             if replica.role is not ReplicaRole.NONE or not replica.serving.idle:
                 replica.tick(now, beat=beat, stalled=stalled)
@@ -354,6 +369,17 @@ class ServerCore(Requests):
         while self._unindexed and self._clock() < until:
             if not self._unindexed[0].keeping.index():
                 self._unindexed.popleft()
+
+    def _tick_space(self, beat: bool) -> None:
+        space, replicas = self.space, self.replicas
+        if isinstance(self.store, Accesses):
+            self.store.pass_time()
+        space.measure()
+        space.look(self.peers.values())
+        if space.tight:
+            relieve(replicas.values(), space)
+        if beat and space.limited and replicas:
+            replicas[sorted(replicas)[self._beat % len(replicas)]].weigh()
 
     def set_timing(self, timing: Timing) -> None:
         """The coordinator has said which heartbeat the cluster has."""

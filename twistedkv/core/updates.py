@@ -114,7 +114,7 @@ class Updates:
 
     # Keys that expire.
 
-    def _tombstone(self) -> bytes:
+    def tombstone(self) -> bytes:
         """The record of what the next update deletes."""
         return make_record(self.next_version(), TOMBSTONE, b"")
 
@@ -122,7 +122,7 @@ class Updates:
         """Whether the moment of an expiring record has come: then the key is deleted now, on all copies."""
         if record_expiry(record) > self._wall():
             return False
-        self.several({key: (slot, self._tombstone())})
+        self.several({key: (slot, self.tombstone())})
         return True
 
     def expire(self, most: int) -> None:
@@ -132,7 +132,7 @@ class Updates:
             return
         now = self._wall()
         changes: Changes = {}
-        tombstone = self._tombstone()
+        tombstone = self.tombstone()
         for key in replica.expiries.due(now, most):
             slot = slot_of(key)
             try:

@@ -64,7 +64,7 @@ def begun_run(conversation: Conversation, run: Run) -> bool:
     slots = slots_of(keys)
     shards = conversation.desk.shards
     if len(columns) == 2:
-        if not shards.known:
+        if not shards.known or shards.tight:
             return False
         reply = RunReply(conversation, [run.name, keys[0], columns[1][0]], conversation.heard_at)
         conversation.put_last(reply)

@@ -219,7 +219,8 @@ class ServerService(MultiService):
     def _make_core(self, timing: Timing) -> ServerCore:
         assert self.store is not None
         member = Member(self.server_id, self.store_id)
-        core = ServerCore(member, self.store, timing, self.reactor.seconds, self._wall)
+        limits = self.options.limits
+        core = ServerCore(member, self.store, timing, self.reactor.seconds, self._wall, limits)
         core.restore()
         return core
 
