@@ -342,8 +342,8 @@ class Pair:
         if self._durable:
             platter = self.platters.setdefault(server_id, Platter(member(server_id).store_id))
             desk = Desk(member(server_id), now, store_on(platter))
-            desk.core.restore()
-            desk.core.promise_anew(now)
+            desk.core.stability.restore()
+            desk.core.stability.promise(now)
         else:
             self._incarnations[server_id] = self._incarnations.get(server_id, 0) + 1
             desk = Desk(member(server_id, self._incarnations[server_id]), now)

@@ -9,8 +9,8 @@ may be written in any order with the frames.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, KeysView
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
@@ -24,9 +24,11 @@ from twistedkv.core.replica import Replica
 from twistedkv.core.requests import Requests
 from twistedkv.core.room import relieve
 from twistedkv.core.scrub import Scrub
-from twistedkv.core.space import Space
+from twistedkv.core.space import Space, weigh
+from twistedkv.core.stability import Stability
 from twistedkv.core.transfer import FillMessage, FillSource, receive_fill
 from twistedkv.core.turn import PeerMessage, Turn, frames_of
+from twistedkv.errors import DamagedRecord
 from twistedkv.limits import (
     EXPIRED_KEYS_MAX,
     STORE_BYTES_WAITING_MAX,
@@ -57,9 +59,6 @@ from twistedkv.watermarks import NO_LIMITS, Limits
 if TYPE_CHECKING:
     from twistedkv.storage.interface import Store
 
-INDEX_SECONDS = 0.005
-"""Of a tick, until after a start it is known which keys expire."""
-
 
 class ServerCore(Requests):
     """The state of one server. `now` and `clock` are seconds of the same monotonic clock; `clock` is asked only for the
@@ -78,10 +77,6 @@ class ServerCore(Requests):
         self.store = store = noting(store, limits)
         self.space = Space(store, limits)
         self._stable = store.stable
-        self._unindexed: deque[Replica] = deque()
-        """Those restored whose keys that expire are not all known yet."""
-        self._unstable: dict[Replica, None] = {}
-        """Those with something that the store has yet to store."""
         self.timing = timing
         self.map = ClusterMap.empty()
         self.replicas: dict[int, Replica] = {}
@@ -96,6 +91,7 @@ class ServerCore(Requests):
         """By slot; empty until all shards are known, and again when this server is to stop."""
         self.scrub = Scrub(self, clock)
         """Of a durable store."""
+        self.stability = Stability(self, clock)
         self._stopped = False
         self._beat = 0
         self._last_tick: float | None = None
@@ -118,7 +114,7 @@ class ServerCore(Requests):
             shard = configuration.shard
             replica = self.replicas.get(shard)
             if replica is None:
-                replica = self._make_replica(shard)
+                replica = self.make_replica(shard)
             replica.serving.map_version = self.map.version
             replica.serving.min_copies = self.map.min_copies
             if known.get(shard, 0) < configuration.epoch:
@@ -127,23 +123,13 @@ class ServerCore(Requests):
             self.by_slot = [self.replicas[shard] for shard in self.map.slot_table()]
         self._forget_unneeded()
 
-    def _make_replica(self, shard: int) -> Replica:
+    def make_replica(self, shard: int) -> Replica:
+        """The copy of a shard, which is nothing yet."""
         replica = self.replicas[shard] = Replica(
             shard, self.me, self.store, self.timing, self.outbox, self._link_to, self._clock, self._wall
         )
         replica.serving.has_space(self.space)
         return replica
-
-    def restore(self) -> None:
-        """Go on with what a durable store has from the process before; `promise_anew` has to follow.
-
-        Raises ProtocolError when it makes no sense.
-        """
-        if self._stable is not None:
-            for shard, kept in self._stable.kept().items():
-                replica = self._make_replica(shard)
-                replica.keeping.restore(kept)
-                self._unindexed.append(replica)
 
     def update(self, message: UpdatePrimary | UpdateSecondary, now: float) -> None:
         """Fill the learner of this configuration."""
@@ -300,8 +286,8 @@ class ServerCore(Requests):
         """End the turn: everything that is to be written."""
         outbox = self.outbox
         frames: list[tuple[PeerLink, list[PeerMessage]]] = []
-        if self._unstable:
-            self._settle(now)
+        if self._stable is not None:
+            self.stability.settle(now)
         while outbox.dirty or outbox.unstable:
             dirty = [self.replicas[shard] for shard in outbox.dirty]
             outbox.dirty.clear()
@@ -313,8 +299,7 @@ class ServerCore(Requests):
                     replica.leading.advance(now)
             frames += frames_of(dirty, now)
             if outbox.unstable:
-                self._keep()
-                self._settle(now)
+                self.stability.keep(now)
         if self._stable is not None:
             frames += [(link, [query]) for link, query in self.scrub.questions()]
         mailboxes, outbox.mailboxes = outbox.mailboxes, []
@@ -323,28 +308,6 @@ class ServerCore(Requests):
             outbox.tell(self.heartbeat())
         to_coordinator, outbox.to_coordinator = outbox.to_coordinator, []
         return Turn(mailboxes, frames, to_coordinator)
-
-    def _keep(self) -> None:
-        """Note what the store has yet to store of this turn."""
-        assert self._stable is not None
-        for shard in self.outbox.unstable:
-            replica = self.replicas[shard]
-            if self._stable.wants_table(shard):
-                replica.keeping.keep_table()
-            self._unstable[replica] = None
-        self.outbox.unstable.clear()
-
-    def _settle(self, now: float) -> None:
-        """The store may have stored something: commit it."""
-        assert self._stable is not None
-        stored, settled = self._stable.stored(), self._stable.settled()
-        for replica in list(self._unstable):
-            before = replica.keeping.stable_to
-            if replica.keeping.settle(stored, settled):
-                del self._unstable[replica]
-            elif replica.keeping.stable_to == before:
-                continue
-            replica.leading.advance(now)
 
     def tick(self, now: float) -> bool:
         """To be called about four times in each heartbeat. True when a heartbeat is to be sent."""
@@ -360,15 +323,8 @@ class ServerCore(Requests):
                 replica.serving.updates.expire(EXPIRED_KEYS_MAX)
         if self._stable is not None:
             self.scrub.tick(now)
-            self._index()
+            self.stability.index()
         return beat
-
-    def _index(self) -> None:
-        """Of what was restored: learn, for a while, which keys expire."""
-        until = self._clock() + INDEX_SECONDS
-        while self._unindexed and self._clock() < until:
-            if not self._unindexed[0].keeping.index():
-                self._unindexed.popleft()
 
     def _tick_space(self, beat: bool) -> None:
         space, replicas = self.space, self.replicas
@@ -376,21 +332,19 @@ class ServerCore(Requests):
             self.store.pass_time()
         space.measure()
         space.look(self.peers.values())
-        if space.tight:
-            relieve(replicas.values(), space)
-        if beat and space.limited and replicas:
-            replicas[sorted(replicas)[self._beat % len(replicas)]].weigh()
+        with suppress(DamagedRecord):  # the scrub finds it, too
+            if space.tight:
+                relieve(replicas.values(), space)
+            if beat and space.limited and replicas:
+                replica = replicas[sorted(replicas)[self._beat % len(replicas)]]
+                slots = replica.configuration.slots if replica.configuration is not None else range(0)
+                replica.size = weigh(self.store, slots)
 
     def set_timing(self, timing: Timing) -> None:
         """The coordinator has said which heartbeat the cluster has."""
         self.timing = timing
         for replica in self.replicas.values():
             replica.timing = timing
-
-    def promise_anew(self, now: float) -> None:
-        """Whatever the process before this one had promised to primaries is kept."""
-        for replica in self.replicas.values():
-            replica.promise_until = now + self.timing.grace
 
     @property
     def flushed(self) -> bool:

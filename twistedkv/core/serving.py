@@ -26,6 +26,7 @@ from twistedkv.core.reading import Reading
 from twistedkv.core.room import Room
 from twistedkv.core.scan import scan_page
 from twistedkv.core.shardkeys import NOT_OF_ONE_SHARD, ShardKeys
+from twistedkv.core.updates import incremented
 from twistedkv.errors import DamagedRecord, Status
 from twistedkv.limits import PARKED_REQUESTS_MAX, SEQUENCE_MAX, WRITE_WINDOW
 from twistedkv.messages.client import (
@@ -63,9 +64,6 @@ if TYPE_CHECKING:
 
 ShardRequest = Get | Put | Delete | Cas | Incr | Scan | Execute | PutMany | GetMany | BackupRequest
 _PARKING = (ReplicaRole.RECONCILING, ReplicaRole.SWITCHING, ReplicaRole.STEPPED_DOWN)
-_INTEGER_MAX = 2**63 - 1
-_INTEGER_MIN = -(2**63)
-_INTEGER_DIGITS_MAX = 20
 _SUCCESS = int(Status.SUCCESS)
 _MISSING = int(Status.KEY_NOT_FOUND)
 
@@ -83,8 +81,7 @@ class Serving(Reading):
         self._keys = ShardKeys(replica)
         self._backup = Backup(replica, self._answer_read, self._refuse, clock)
         self.room = Room(replica)
-        self.space = self.room.space
-        """How full this server is. See `has_space`."""
+        self.space = self.room.space  # how full this server is
         self._parked: deque[tuple[Mailbox, int, int, ShardRequest, int, float]] = deque()
 
     def has_space(self, space: Space) -> None:
@@ -237,17 +234,12 @@ class Serving(Reading):
         expiry: int,
         seen: int,
     ) -> None:
-        total = None
-        if value is None:
-            total = request.delta
-        elif len(value) <= _INTEGER_DIGITS_MAX and (value[1:] if value[:1] == b"-" else value).isdigit():
-            total = int(value) + request.delta
-        if total is None or not _INTEGER_MIN <= total <= _INTEGER_MAX:
+        text = incremented(value, request.delta)
+        if text is None:
             why = b"the value is no decimal 64-bit integer, or the sum would not be one"
             frame = result_frame(request_id, int(Status.NOT_AN_INTEGER), 0, why)
             self._answer_read(mailbox, request_id, seen, frame)
             return
-        text = b"%d" % total
         self._update(mailbox, request_id, slot, request, 0, text, expiry, text)
 
     def _update(

@@ -25,6 +25,24 @@ _NOBODY = bytes(16)
 """Client id of updates that no client asked for."""
 
 
+_INTEGER_MAX = 2**63 - 1
+_INTEGER_MIN = -(2**63)
+_INTEGER_DIGITS_MAX = 20
+
+
+def incremented(value: bytes | None, delta: int) -> bytes | None:
+    """The text of a number after INCR (None: there is no value, which counts as 0).
+
+    None: the value is no decimal 64-bit integer, or the sum would not be one.
+    """
+    total = None
+    if value is None:
+        total = delta
+    elif len(value) <= _INTEGER_DIGITS_MAX and (value[1:] if value[:1] == b"-" else value).isdigit():
+        total = int(value) + delta
+    return b"%d" % total if total is not None and _INTEGER_MIN <= total <= _INTEGER_MAX else None
+
+
 class Updates:
     """See the module. `wall` gives milliseconds since 1970."""
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from twistedkv.client.lanes import Lane, LaneState
 from twistedkv.client.operations import BOUNCES, WRITES, Operation, Waiter, refusal
-from twistedkv.errors import DamagedRecord, OutcomeUnknown, Status, Unavailable
+from twistedkv.errors import OutcomeUnknown, Status, Unavailable
 from twistedkv.limits import (
     BATCH_BYTES_MAX,
     BATCH_COMMAND_ARGUMENTS_MAX,
@@ -306,10 +306,7 @@ class Shards:
             leased = min(leased, replica.lease_until)
         core = self._server.core
         assert core is not None
-        try:
-            found = core.store.get_many(slots, keys)
-        except DamagedRecord:
-            return None
+        found = core.store.get_many(slots, keys)
         there = found if None not in found else list(filter(None, found))
         records = [record or b"" for record in found]
         if flagged(there) or not all(map(lt, records, map(bounds.__getitem__, lanes))):  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ sent elsewhere, or a value may not be told yet, nothing is done here, and the co
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from twistedkv.limits import BATCH_COMMAND_BYTES_MAX, KEY_BYTES_MAX, RUN_REPLY_BYTES_MAX
@@ -71,7 +72,9 @@ def begun_run(conversation: Conversation, run: Run) -> bool:
         conversation.written.update(shards.put_run(reply, slots, keys, columns[1]))
         conversation.last_command = b"set"
     else:
-        records = shards.values(slots, keys)
+        records = None
+        with suppress(DamagedRecord):  # each of them by itself, then
+            records = shards.values(slots, keys)
         if records is None or sum(map(len, records)) > RUN_REPLY_BYTES_MAX:
             return False
         conversation.last_command = b"get"

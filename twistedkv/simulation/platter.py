@@ -16,7 +16,8 @@ from twistedkv.chunks import Chunk
 from twistedkv.errors import DiskFull, StorageFailed
 from twistedkv.simulation.process import Process
 from twistedkv.simulation.timeline import Killed
-from twistedkv.storage.durable import Batch, DurableStore, Found
+from twistedkv.storage.disk import Batch, Found
+from twistedkv.storage.durable import DurableStore
 
 
 class Platter:
@@ -55,7 +56,7 @@ class Platter:
 
 
 class SimulatedDisk:
-    """`storage.durable.Disk` of one process. `seconds()` is how long the next batch takes; `fault()` may raise."""
+    """`storage.disk.Disk` of one process. `seconds()` is how long the next batch takes; `fault()` may raise."""
 
     def __init__(
         self,
@@ -149,7 +150,7 @@ class SimulatedDisk:
 
     def room(self) -> tuple[int, int]:
         """See Disk."""
-        return 0, 1
+        return 0, 0
 
     def close(self) -> None:
         """See Disk."""
