@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from twistedkv.errors import DamagedRecord
 from twistedkv.limits import BATCH_COMMAND_BYTES_MAX, KEY_BYTES_MAX, RUN_REPLY_BYTES_MAX
 from twistedkv.line.reply import Reply, RunReply
 from twistedkv.records import RECORD_HEAD_BYTES
