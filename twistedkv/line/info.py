@@ -90,11 +90,14 @@ def policy_of(desk: Desk) -> str:
 
 
 def _persistence(desk: Desk) -> _Fields:
+    core = desk.server.core
     return {
         "loading": 0,
         "twistedkv_engine": desk.server.options.engine,
         "twistedkv_durability": desk.server.options.durability if desk.server.options.engine != "memory" else "none",
         "async_loading": 0,
+        "twistedkv_scrubbed_slots": 0 if core is None else core.scrub.slots,
+        "twistedkv_mended_keys": 0 if core is None else core.scrub.mended,
         "rdb_changes_since_last_save": 0,
         "rdb_bgsave_in_progress": 0,
         "aof_enabled": 0,
