@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks import clients, etcd, growth, heartbeats, leak, lines, machine, outages, refill, simulated
+from benchmarks import clients, durable, etcd, growth, heartbeats, leak, lines, machine, outages, refill, simulated
 from benchmarks.comparing import Bound, Comparison
 from benchmarks.drawing import bars
 from benchmarks.frames import LoadError
@@ -25,6 +25,7 @@ ROWS: dict[str, Callable[[int, float], list[Comparison | Bound]]] = {
     "client": clients.rows,
     "memory": lines.memory,
     "outage": outages.rows,
+    "durable": durable.rows,
     "etcd": etcd.rows,
     "refill": refill.rows,
     "coordinator": heartbeats.rows,

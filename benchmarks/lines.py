@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -11,6 +12,8 @@ from benchmarks.frames import LoadError
 from benchmarks.loading import Load, places_of, run
 from benchmarks.peers import ask, redis
 from twistedkv.blocking import Client
+from twistedkv.core.dedup import DedupTable
+from twistedkv.limits import SESSIONS_MAX
 
 PUT_TARGETS = {1: 1.0, 16: 1.25, 128: 1.25}
 GET_TARGETS = {1: 0.75, 16: 0.9, 128: 0.9}
@@ -82,7 +85,21 @@ def memory(runs: int, seconds: float) -> list[Comparison | Bound]:
             run("fill", where, in_flight=64, keys=MEMORY_KEYS)
         ours = (sum(resident(each) for each in ports) - before[0]) / MEMORY_KEYS / 2
         theirs = (resident(peer) - before[1]) / MEMORY_KEYS
-    return [Comparison("memory for each key and copy, Redis", "bytes", [ours], [theirs], 1.3, more_is_better=False)]
+    return [
+        Comparison("memory for each key and copy, Redis", "bytes", [ours], [theirs], 1.3, more_is_better=False),
+        Bound("dedup table, for each client and shard", "bytes", [session_bytes()], None),
+    ]
+
+
+def session_bytes() -> float:
+    """What a shard remembers of a client with one unfinished write, of as many clients as it remembers."""
+    tracemalloc.start()
+    table = DedupTable()
+    for number in range(1, SESSIONS_MAX + 1):
+        table.remember(number.to_bytes(16, "big"), number, number, number, 1 << 42 | number)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return held / len(table)
 
 
 def resident(port: int) -> int:

@@ -1,4 +1,4 @@
-"""Where the time of a request of the line port goes, in one process, without sockets.
+"""Where the time of a request of the line port goes, in one process, the sockets apart from the rest.
 
     python -m benchmarks.stages [--in-flight 16] [--profile]
 
@@ -13,6 +13,7 @@ import argparse
 import cProfile
 import pstats
 import random
+import socket
 import time
 from collections.abc import Callable, Iterator
 from types import MappingProxyType
@@ -187,6 +188,25 @@ def least(rounds: int, prepare: Callable[[], Any], measured: Callable[[Any], Non
     return best * 1e6 / count
 
 
+def socket_costs(operation: str, in_flight: int, chance: random.Random) -> Iterator[tuple[str, float]]:
+    """Reading a burst from a connection over loopback, and writing its answer to one: a call into the kernel each."""
+    [burst, *_] = bursts_of(operation, in_flight, chance)
+    answer = (replies.OK if operation == "SET" else replies.bulk(VALUE)) * in_flight
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        theirs = socket.create_connection(listening.getsockname())
+        ours, _ = listening.accept()
+    with theirs, ours:
+
+        def take(connection: socket.socket, left: int) -> None:
+            while left:
+                left -= len(connection.recv(65536))
+
+        read = least(ROUNDS, lambda: theirs.sendall(burst), lambda _: take(ours, len(burst)), in_flight)
+        yield "read", read
+        written = least(ROUNDS, lambda: None, lambda _: ours.sendall(answer), in_flight)
+        yield "write", written
+
+
 def stages(operation: str, in_flight: int) -> Iterator[tuple[str, float]]:
     """Names and microseconds."""
     chance = random.Random(2)
@@ -220,6 +240,7 @@ def stages(operation: str, in_flight: int) -> Iterator[tuple[str, float]]:
         yield "the other copy", least(ROUNDS, after(stage.execute), lambda _: stage.replicate(), count)
         steps = after(stage.execute, stage.replicate)
         yield "commit and reply", least(ROUNDS, steps, lambda _: stage.acknowledged(), count)
+    yield from socket_costs(operation, in_flight, chance)
 
 
 def main() -> None:

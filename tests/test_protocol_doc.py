@@ -22,6 +22,7 @@ from twistedkv.messages.hello import Role
 from twistedkv.messages.peer import FillKind, Refusal, SlotView
 from twistedkv.records import EXPIRES, EXPIRY_BYTES, RECORD_HEAD, TOMBSTONE
 from twistedkv.slots import slot_of
+from twistedkv.watermarks import Level
 from twistedkv.wire.fields import Field, Layout, Many
 from twistedkv.wire.frames import HEADER, HEADER_BYTES, MAGIC, PROTOCOL_VERSION, RETRY, FrameDecoder
 
@@ -137,7 +138,7 @@ def test_every_structure_and_nothing_else_is_documented() -> None:
     assert {name for chapter, name in SECTIONS if chapter == "Structures" and name} == set(STRUCTURES)
 
 
-@pytest.mark.parametrize("kind", [Role, ServerState, ReplicaRole, Refusal, FillKind, SlotView, ExecuteMode])
+@pytest.mark.parametrize("kind", [Role, ServerState, ReplicaRole, Refusal, FillKind, SlotView, Level, ExecuteMode])
 def test_the_table_of_an_enumeration_has_its_members(kind: type[IntEnum]) -> None:
     [rows] = tables(SECTIONS["Enumerations", kind.__name__])
     assert [(int(number), name) for number, name, _ in rows] == [(int(member), member.name) for member in kind]

@@ -121,6 +121,15 @@ BACKUP_PIN_SECONDS_MAX = 30.0
 BACKUP_PINNED_BYTES_MAX = 64 * 1024 * 1024
 """Of a shard's log: with more, backups lapse. Less than LOG_BYTES_MAX, past which a learner's fill begins again."""
 
+# Space.
+NEARLY_FULL_BYTES_MAX = 4 * 1024 * 1024
+"""Not yet acknowledged by a peer that is past its low mark; past it, client connections are not read. What lies between
+its high mark and its limit has room for that."""
+EVICTED_KEYS_MAX = 2000
+"""Evicted for one write that needs their space."""
+EVICTED_KEYS_TICK = 200
+"""Evicted in a shard at each tick, while its server is too full."""
+
 # SCAN.
 SCAN_KEYS_MAX = 10_000
 SCAN_PAGE_BYTES = 1024 * 1024
@@ -158,6 +167,8 @@ def check_relations(clock_rate_error: float = CLOCK_RATE_ERROR_MAX) -> None:
         raise ValueError("at this clock rate error LEASE_BEATS is too long for GRACE_BEATS: a stale read could pass")
     if not LEASE_BEATS < GRACE_BEATS < MISSED_BEATS:
         raise ValueError("the order LEASE_BEATS < GRACE_BEATS < MISSED_BEATS does not hold")
+    if NEARLY_FULL_BYTES_MAX > UNACKNOWLEDGED_BYTES_MAX:
+        raise ValueError("a peer that is nearly full must not be sent more than another")
     if max(UPDATE_BYTES_MAX, REQUEST_BYTES_MAX) + KEY_BYTES_MAX + 1024 > FRAME_BYTES_MAX:
         raise ValueError("FRAME_BYTES_MAX has no room for the largest update or request and the headers")
     if 2 * BACKUP_PINNED_BYTES_MAX > LOG_BYTES_MAX:

@@ -41,6 +41,22 @@ def test_a_healthy_cluster() -> None:
     assert "Operation" not in text
 
 
+def test_how_full_servers_are() -> None:
+    space = {"memory_used": 85 * 2**20, "memory_limit": 100 * 2**20, "disk_used": 0, "disk_limit": 0, "space": "low"}
+    servers = [documents.server(1, **space), documents.server(2, **space | {"space": "ok"}), documents.server(3)]
+    shortages = [{"server": 1, "text": "server 1 is short: add a server"}]
+    text = rendered(status_view(documents.status(servers=servers, shortages=shortages)), 100)
+    ends = [line.rstrip() for line in text.splitlines() if line.startswith("server_")]
+    assert [line.endswith(" 85.0 MiB of 100.0 MiB LOW") for line in ends] == [True, False, False]
+    assert ends[1].endswith(" 85.0 MiB of 100.0 MiB")
+    assert ends[2].endswith(" 11.8 MiB")
+    assert "server 1 is short: add a server.\n" in text
+    assert "Disk" not in text
+    disks = [documents.server(1, **space | {"disk_used": 96, "disk_limit": 100, "space": "high"})]
+    text = rendered(status_view(documents.status(servers=disks)), 120)
+    assert "Disk" in text and "96 B of 100 B HIGH" in text
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_it_fits_and_stays_one_line_a_thing(width: int) -> None:
     wide = documents.status(

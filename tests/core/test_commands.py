@@ -35,6 +35,7 @@ def test_status_of_an_unformed_and_of_a_healthy_cluster_is_json() -> None:
         "learners": [],
         "preferred": [1, 2],
         "state": "ok",
+        "bytes": 0,
         "last": 0,
         "commit": 0,
     }

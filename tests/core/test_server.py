@@ -28,7 +28,7 @@ from tests.support.servers import (
     section,
     small_keys,
 )
-from twistedkv.core import framing
+from twistedkv.core import turn as framing
 from twistedkv.core.dedup import DedupTable
 from twistedkv.core.lease import Timing
 from twistedkv.core.mailbox import Mailbox

@@ -79,7 +79,7 @@ TARGETS = {
             "coordinator",
             wire.check_coordinator,
             lambda: wire.message_seeds("coordinator"),
-            ("wire.coordinator.HeartbeatDecoder.decode",),
+            ("wire.coordinator.HeartbeatDecoder.decode", "wire.coordinator.HeartbeatDecoder._usage_of"),
         ),
         Target(
             "entries",

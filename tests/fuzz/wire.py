@@ -172,7 +172,7 @@ def check_peer(data: bytes) -> None:
     if number == peer.ACK:
         assert _decoded(lambda: peer.decode_ack(body)) == message
     if isinstance(message, Ack):
-        assert peer.encode_ack(message.number, message.heard, message.refused) == body
+        assert peer.encode_ack(message.number, message.heard, message.refused, message.level) == body
     if isinstance(message, Replicate):
         assert peer.encode_replicate(message) == body
         for section in message.sections:
@@ -197,4 +197,6 @@ def without_numbers(heartbeat: Heartbeat | None) -> Heartbeat | None:
     """But for the numbers of updates, which are not always the latest."""
     if heartbeat is None:
         return None
-    return attrs.evolve(heartbeat, reports=[attrs.evolve(each, last=0, commit=0) for each in heartbeat.reports])
+    return attrs.evolve(
+        heartbeat, reports=[attrs.evolve(each, last=0, commit=0, bytes_stored=0) for each in heartbeat.reports]
+    )

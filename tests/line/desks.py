@@ -59,6 +59,7 @@ class SlowShards:
         self.begun: list[Begun] = []
         self.full = False
         self.known = True
+        self.tight = False
         self.here = True
         """Whether this server is the primary of all of them."""
 

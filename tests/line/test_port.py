@@ -195,7 +195,8 @@ def test_a_server_that_loses_its_shards_hands_what_it_has_begun_to_the_next(scen
 
 def test_protocol_errors_end_the_connection(scene: Scene) -> None:
     talker = scene.connect()
-    talker.send(b"PING\r\n*1\r\n+bad\r\nPING\r\n")
+    # Nothing after it: what is not read when a connection is closed has the kernel reset it, and answers are lost.
+    talker.send(b"PING\r\n*1\r\n+bad\r\n")
     assert talker.wait(2) == ["PONG", "-ERR Protocol error: expected '$', got '+'"]
     scene.until(lambda: not talker.open)
     talker = scene.connect()

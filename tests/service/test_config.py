@@ -19,6 +19,8 @@ from twistedkv.service.config import (
     server_options,
 )
 from twistedkv.service.knobs import Knob, address, read_file
+from twistedkv.service.space import SPACE_KNOBS
+from twistedkv.watermarks import Eviction, Limits
 
 ETC = Path(__file__).parent.parent.parent / "etc"
 
@@ -55,6 +57,11 @@ def test_all_options_of_a_server() -> None:
         "course-port": "9003",
         "standby": 1,
         "data-dir": "/var/lib/twistedkv",
+        "memory-limit": "2GiB",
+        "disk-limit": "10GB",
+        "low-watermark": "0.7",
+        "high-watermark": "0.9",
+        "eviction": "lru",
         "die-with-parent": 1,
     }
     assert server_options(given) == ServerOptions(
@@ -69,11 +76,12 @@ def test_all_options_of_a_server() -> None:
         course_port=9003,
         standby=True,
         data_dir=Path("/var/lib/twistedkv"),
+        limits=Limits(2**31, 10**10, 0.7, 0.9, Eviction.LRU),
         die_with_parent=True,
     )
-    assert {knob.key for knob in SERVER_KNOBS} - {"id", "line_idle"} | {"server_id", "line_idle_seconds"} == {
-        field.name for field in attrs.fields(ServerOptions)
-    }
+    of_space = {name.replace("-", "_") for name, _, _ in SPACE_KNOBS}
+    keys = {knob.key for knob in SERVER_KNOBS} - of_space - {"id", "line_idle"}
+    assert keys | {"server_id", "line_idle_seconds", "limits"} == {field.name for field in attrs.fields(ServerOptions)}
 
 
 def test_options_of_the_ports_of_spawned_servers() -> None:
@@ -127,6 +135,12 @@ def test_what_is_no_address(text: object) -> None:
         ("servers = 22\nport = 7400", "line-port: 7379 to 7400 and port 7400 overlap"),
         ("line-port = 9002\ncourse-port = 9000", "course-port: 9000 to 9003 and line-port 9002 to 9004 overlap"),
         ("course-port = 7398", "course-port: 7398 to 7401 and port 7400 overlap"),
+        ("servers-max = 65000", "servers-max: expected a whole number from 0 to 1000, got 65000"),
+        ("servers-max = 23\nport = 7400", "line-port: 7379 to 7401 and port 7400 overlap"),
+        ('memory-limit = "much"', "memory-limit: expected a size as in 512MB, 2GiB or 1000000, or 0, got 'much'"),
+        ("low-watermark = 0.96", "the low one below the high one, got 0.96 and 0.95"),
+        ('eviction = "fifo"', "eviction: expected none, lru or ttl, got 'fifo'"),
+        ('eviction = "lru"', "eviction: lru needs a memory-limit or a disk-limit"),
         ("servers = 0", "servers: expected a whole number from 1 to 1000, got 0"),
         ("port = ", "is not valid TOML"),
     ],

@@ -269,11 +269,13 @@ def test_a_client_that_does_not_read_bounds_what_is_made_for_it(
     slow.connection.abort()
 
 
-def test_clients_are_not_read_while_replication_is_pressed(daemons: Daemons, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("twistedkv.core.server.UNACKNOWLEDGED_BYTES_MAX", 100_000)
+def test_clients_are_not_read_while_replication_is_pressed(daemons: Daemons) -> None:
     client = daemons.client()
     daemons.result(client.put(b"k", b"v"))
     primary = daemons.primary_of(b"k")
+    assert primary.core is not None
+    for link in primary.core.peers.values():
+        link.unacknowledged_max = 100_000
     stuck = [transport.other for transport in daemons.transports_of(primary, PeerSender)]
     for transport in stuck:
         transport.pauseProducing()  # type: ignore[union-attr]

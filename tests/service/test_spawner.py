@@ -17,6 +17,8 @@ from twistedkv.mapstore.interface import SpawnedProcess
 from twistedkv.service import processes, spawner
 from twistedkv.service.cluster import ClusterService
 from twistedkv.service.parent import PARENT_VARIABLE
+from twistedkv.service.space import space_arguments
+from twistedkv.watermarks import Eviction, Limits
 
 
 class Spawning(Coordination):
@@ -125,6 +127,41 @@ def test_servers_are_told_of_their_other_ports(tmp_path: Path, monkeypatch: pyte
     spawning = Spawning(tmp_path, monkeypatch, owns=True, **changes).begin()
     for number, process in enumerate(spawning.machine.processes, 1):
         assert {"--line-port=0", "--moved", "--line-idle=0.5", f"--course-port={9000 + number}"} <= set(process.args)
+    spawning.stop()
+
+
+def test_servers_are_told_of_their_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = Limits(10**9, 0, 0.7, 0.9, Eviction.LRU)
+    spawning = Spawning(tmp_path, monkeypatch, owns=True, limits=limits).begin()
+    for process in spawning.machine.processes:
+        assert set(space_arguments(limits)) <= set(process.args)
+    spawning.stop()
+
+
+@pytest.mark.parametrize("owns", [False, True])
+def test_a_server_that_is_added_is_kept_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owns: bool) -> None:
+    spawning = Spawning(tmp_path, monkeypatch, owns=owns, servers_max=4).begin()
+    assert spawning.service.spawner is not None
+    spawning.service.spawner.add(4)
+    spawning.service.spawner.add(4)
+    spawning.pump(0.2)
+    assert [process.server_id for process in spawning.machine.processes] == [1, 2, 3, 4]
+    assert "--line-port=7382" in spawning.machine.processes[3].args
+    spawning.register()
+    spawning.pump(1)
+    spawning.end(spawning.machine.processes[3])
+    spawning.pump(0.2)
+    assert [process.server_id for process in spawning.running()] == [1, 2, 3, 4]
+    spawning.register()
+    spawning.pump(1)
+    if not owns:
+        spawning.stop()
+        spawning.service = spawning.make(type(spawning.service))
+        spawning.service.startService()
+        spawning.pump(0.5)
+        assert [process.server_id for process in spawning.running()] == [1, 2, 3, 4], "it is taken back"
+        for process in spawning.running():
+            process.end(signal=9)
     spawning.stop()
 
 

@@ -12,7 +12,8 @@ from tests.conftest import LoggedErrors
 from tests.support.disks import FakeDisk
 from twistedkv.errors import DiskFull, StorageFailed
 from twistedkv.service.writing import FULL_SECONDS, STOP_SECONDS, Writer
-from twistedkv.storage.durable import Batch, DurableStore
+from twistedkv.storage.disk import Batch
+from twistedkv.storage.durable import DurableStore
 
 
 class _Disk(FakeDisk):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.simulation.test_cluster import done
+from twistedkv.errors import OutOfSpace
 from twistedkv.recording.lanes import Habits
 from twistedkv.simulation.cluster import COORDINATOR_HOST, Cluster, Shape
 from twistedkv.simulation.faults.clients import ClientFaults
@@ -43,19 +44,22 @@ def formed(seed: int = 1, **shape: Any) -> tuple[Cluster, Workload]:
     return cluster, Workload(timeline, Habits(lanes=1))
 
 
+OF_DISKS = ("fill disk", "slow disk", "power cut")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("spawns", [False, True])
 def test_every_kind_of_fault_can_be_done_and_the_cluster_heals(kind: str, spawns: bool) -> None:
-    cluster, workload = formed(spawns=spawns, clients=1)
+    cluster, workload = formed(spawns=spawns, clients=1, durable=kind in OF_DISKS)
     faults = Faults(cluster, workload)
     workload.run_client(cluster.start_client(1))
     cluster.timeline.run_until(cluster.timeline.now + 3)
     told = len(cluster.timeline.story)
     faults.schedule([Fault(0.1 * n, kind, 0.5, n) for n in range(1, 12)])
     cluster.timeline.run_until(cluster.timeline.now + 3)
-    impossible = "power off" if spawns else "spawn error"
-    assert set(faults.done) == (set() if kind == impossible else {kind})
-    if kind not in (impossible, "store error", "kill in step", "spawn error", "slow coordinator"):
+    impossible = ("power off", "power cut") if spawns else ("spawn error",)
+    assert set(faults.done) == (set() if kind in impossible else {kind})
+    if kind not in (*impossible, "store error", "kill in step", "spawn error", "slow coordinator"):
         assert len(cluster.timeline.story) > told
     faults.end()
     workload.stopping = True
@@ -152,3 +156,51 @@ def test_clients_and_switches_need_somebody_who_is_there() -> None:
 def test_a_drawn_fault_says_what_it_is() -> None:
     [first, *_] = draw_faults(Timeline(3), 20.0, 0.3)
     assert first.kind in str(first)
+
+
+def refused(cluster: Cluster, deferred: Any) -> bool:
+    """Whether a write is refused for want of space; it has to have ended otherwise."""
+    found: list[Any] = []
+    deferred.addBoth(found.append)
+    assert cluster.timeline.run_while(lambda: not found, 10)
+    failure = getattr(found[0], "check", None)
+    assert failure is None or failure(OutOfSpace), found
+    return failure is not None
+
+
+def test_a_full_server_refuses_what_grows_and_holds_up_nobody() -> None:
+    cluster, workload = formed(servers=2, copies=2, shards=1, clients=1)
+    faults = ServerFaults(Scene(cluster, workload))
+    process = cluster.start_client(1)
+    cluster.timeline.run_until(cluster.timeline.now + 0.1)
+    client = process.program.client
+    assert not refused(cluster, client.put(b"k", b"value"))
+    assert faults.fill_server(random.Random(1), 2.0)
+    cluster.timeline.run_until(cluster.timeline.now + 0.5)
+    assert refused(cluster, client.put(b"new", b"value"))
+    assert not refused(cluster, client.put(b"k", b"other"))
+    assert done(cluster, client.get(b"k")).value == b"other"
+    assert not refused(cluster, client.delete(b"k"))
+    cluster.timeline.run_until(cluster.timeline.now + 2.0)
+    assert not refused(cluster, client.put(b"new", b"value"))
+    kinds = [event.event for event in cluster.disk.journal if event.event.startswith("space.")]
+    assert kinds[:2] == ["space.high", "space.helpless"] and kinds[-1] == "space.ok"
+
+
+def test_a_full_server_is_relieved_and_is_given_its_share_when_it_has_room_again() -> None:
+    cluster, workload = formed(servers=3, copies=2, shards=3, clients=1)
+    faults = ServerFaults(Scene(cluster, workload))
+    process = cluster.start_client(1)
+    cluster.timeline.run_until(cluster.timeline.now + 0.1)
+    client = process.program.client
+    assert not any(refused(cluster, client.put(b"%d" % number, bytes(100))) for number in range(50))
+    assert faults.fill_server(random.Random(1), 20.0)
+    full = next(i for i in (1, 2, 3) if cluster.server(i).core.store.full)  # type: ignore[union-attr]
+    cluster.timeline.run_until(cluster.timeline.now + 0.2)
+    assert any(refused(cluster, client.put(b"new %d" % number, b"value")) for number in range(20))
+    cluster.timeline.run_until(cluster.timeline.now + 15.0)
+    assert not any(full in c.preferred for c in cluster.configurations)
+    assert not any(refused(cluster, client.put(b"new %d" % number, b"value")) for number in range(20))
+    cluster.timeline.run_until(cluster.timeline.now + 45.0)
+    assert sum(full in c.preferred for c in cluster.configurations) == 2
+    assert not differences(cluster)

@@ -11,7 +11,7 @@ from twistedkv.chunks import Chunk
 from twistedkv.simulation.cluster import Cluster, Shape
 from twistedkv.simulation.platter import Platter
 from twistedkv.simulation.timeline import Timeline
-from twistedkv.storage.durable import Batch
+from twistedkv.storage.disk import Batch
 
 KEYS = [b"k%d" % number for number in range(40)]
 

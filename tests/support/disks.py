@@ -5,11 +5,12 @@ from __future__ import annotations
 from twistedkv.chunks import Chunk
 from twistedkv.errors import DamagedRecord
 from twistedkv.simulation.platter import Platter
-from twistedkv.storage.durable import Batch, DurableStore, Found
+from twistedkv.storage.disk import Batch, Found
+from twistedkv.storage.durable import DurableStore
 
 
 class FakeDisk:
-    """`storage.durable.Disk` over a platter."""
+    """`storage.disk.Disk` over a platter."""
 
     def __init__(self, platter: Platter | None = None) -> None:
         self.platter = Platter(b"s" * 16) if platter is None else platter
@@ -76,7 +77,7 @@ class FakeDisk:
 
     def room(self) -> tuple[int, int]:
         """See Disk."""
-        return 0, 1
+        return 0, 0
 
     def close(self) -> None:
         """See Disk."""

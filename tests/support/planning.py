@@ -17,6 +17,7 @@ import attrs
 
 from twistedkv.clustermap import ClusterMap, Configuration, Member, ServerState
 from twistedkv.core.planner import Planner
+from twistedkv.core.space import Space
 from twistedkv.core.steps import Settings, Step
 from twistedkv.mapstore.memory import MemoryDisk, MemoryMapStore
 from twistedkv.messages.coordinator import (
@@ -34,7 +35,10 @@ from twistedkv.messages.coordinator import (
     UpdatedSecondary,
     UpdatePrimary,
     UpdateSecondary,
+    Usage,
 )
+from twistedkv.storage.memory import MemoryStore
+from twistedkv.watermarks import Limits
 from twistedkv.wire.coordinator import FAMILY, HeartbeatDecoder
 
 H = 0.2
@@ -77,6 +81,13 @@ class ModelServer:
     copies: dict[int, Copy] = attrs.Factory(dict)
     inbox: deque[Any] = attrs.Factory(deque)
     beats: int = 0
+    limit: int = 0
+    """Bytes that it may store; 0: as many as it likes."""
+    more: int = 0
+    """Bytes that it stores besides its copies."""
+    space: Space | None = None
+    sizes: dict[int, int] = attrs.Factory(dict)
+    """What a copy of each shard costs: the same object for all servers."""
     heartbeats: HeartbeatDecoder = attrs.Factory(HeartbeatDecoder)
     """Of its connection, at the coordinator."""
 
@@ -123,10 +134,20 @@ class ModelServer:
     def reports(self) -> list[ShardReport]:
         """For the heartbeat."""
         return [
-            ShardReport(shard, copy.epoch, copy.role, copy.last, copy.last)
+            ShardReport(shard, copy.epoch, copy.role, copy.last, copy.last, self.sizes.get(shard, 0))
             for shard, copy in self.copies.items()
             if copy.role is not ReplicaRole.NONE
         ]
+
+    def usage(self) -> Usage:
+        """For the heartbeat."""
+        if self.space is None or self.space.limits.memory_bytes != self.limit:
+            self.space = Space(MemoryStore(), Limits(memory_bytes=self.limit))
+        store = self.space._store
+        assert store is not None
+        store.bytes_stored = self.more + sum(report.bytes_stored for report in self.reports())
+        self.space.measure()
+        return self.space.usage()
 
 
 class World:
@@ -137,6 +158,8 @@ class World:
         self.now = 1000.0
         self.disk = MemoryDisk()
         self.servers: list[ModelServer] = []
+        self.sizes: dict[int, int] = {}
+        """What a copy of each shard costs, in bytes."""
         self.acknowledged: dict[int, int] = {}
         """By shard: updates that a client was told to be stored."""
         self.history: dict[tuple[int, int], Configuration] = {}
@@ -217,7 +240,7 @@ class World:
     def start(self, server_id: int = 0, *, standby: bool = False, connect: bool = True) -> ModelServer:
         """A new process."""
         number = next(self._ids)
-        server = ModelServer(server_id, number.to_bytes(16, "big"), 10_000 + number, standby)
+        server = ModelServer(server_id, number.to_bytes(16, "big"), 10_000 + number, standby, sizes=self.sizes)
         self.servers.append(server)
         if connect:
             self.connect(server)
@@ -239,6 +262,7 @@ class World:
             server.standby,
             "memory",
             server.reports(),
+            server.usage(),
         )
         admission, step = self.planner.register(started, self.now)
         if admission.text:
@@ -325,7 +349,8 @@ class World:
         """A heartbeat."""
         if server.connected and server.runs:
             server.beats += 1
-            heartbeat = Heartbeat(server.server_id, server.store_id, server.beats, 0, 0, 0, server.reports(), [])
+            reports, usage = server.reports(), server.usage()
+            heartbeat = Heartbeat(server.server_id, server.store_id, server.beats, 0, 0, 0, reports, [], usage)
             self.say(server, server.heartbeats.decode(FAMILY.encode(heartbeat)[1]))
 
     # Replication, in one stroke.

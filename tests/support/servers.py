@@ -33,6 +33,7 @@ from twistedkv.slots import slot_of
 from twistedkv.storage.durable import DurableStore
 from twistedkv.storage.interface import Store
 from twistedkv.storage.memory import MemoryStore
+from twistedkv.watermarks import NO_LIMITS, Level, Limits
 from twistedkv.wire import peer as peer_wire
 from twistedkv.wire.client import decode_response, encode_request
 from twistedkv.wire.frames import FrameDecoder
@@ -108,11 +109,13 @@ def section(
 class Desk:
     """One core. `now` is its clock; `wall`, in milliseconds since 1970, stands until the test sets it."""
 
-    def __init__(self, me: Member = ME, now: float = 100.0, store: Store | None = None) -> None:
+    def __init__(
+        self, me: Member = ME, now: float = 100.0, store: Store | None = None, limits: Limits = NO_LIMITS
+    ) -> None:
         self.now = now
         self.wall = WALL
         store = MemoryStore() if store is None else store
-        self.core = ServerCore(me, store, TIMING, lambda: self.now, lambda: self.wall)
+        self.core = ServerCore(me, store, TIMING, lambda: self.now, lambda: self.wall, limits)
         self.answers: dict[int, list[Result | ScanPage]] = {}
         """By request id, all of them."""
         self.asked = 0
@@ -207,12 +210,12 @@ class Desk:
         """What was said to the coordinator, of one kind."""
         return [message for message, _ in self.told if isinstance(message, kind)]
 
-    def ack(self, member: Member, *refused: RefusedSection, number: int | None = None) -> None:
+    def ack(self, member: Member, *refused: RefusedSection, number: int | None = None, level: Level = Level.OK) -> None:
         """A peer acknowledges all frames that it was sent, or those up to `number`."""
         numbers = [message.number for message in self.sent.get(member, []) if isinstance(message, Replicate)]
         if number is None:
             number = numbers[-1] if numbers else 0
-        self.core.acknowledged(member, Ack(number, number, list(refused)), self.now)
+        self.core.acknowledged(member, Ack(number, number, list(refused), level), self.now)
         self.flush()
 
     def ack_all(self) -> None:
@@ -265,18 +268,26 @@ def recoded(message: Any) -> Any:
     return peer_wire.FAMILY.decode(message_type, body)
 
 
-def primary(*followers: Member, epoch: int = 3, learners: Iterable[Member] = (), preferred: Iterable[int] = ()) -> Desk:
+def primary(
+    *followers: Member,
+    epoch: int = 3,
+    learners: Iterable[Member] = (),
+    preferred: Iterable[int] = (),
+    limits: Limits = NO_LIMITS,
+) -> Desk:
     """A core that serves shard 0, with these secondaries, which have acknowledged its first beacon."""
-    desk = Desk()
+    desk = Desk(limits=limits)
     desk.adopt(configuration(epoch, ME, followers, learners, birth=epoch, preferred=tuple(preferred)))
     desk.ack_all()
     assert desk.role is ReplicaRole.PRIMARY
     return desk
 
 
-def secondary(*updates: tuple[bytes, bytes | None], epoch: int = 3, others: Iterable[Member] = ()) -> Desk:
+def secondary(
+    *updates: tuple[bytes, bytes | None], epoch: int = 3, others: Iterable[Member] = (), limits: Limits = NO_LIMITS
+) -> Desk:
     """A core that is secondary of A, and has these updates."""
-    desk = Desk()
+    desk = Desk(limits=limits)
     desk.adopt(configuration(epoch, A, (ME, *others), birth=epoch))
     if updates:
         assert desk.replicate(section(epoch, 1, *updates)) == []
@@ -331,8 +342,8 @@ class Pair:
         if self._durable:
             platter = self.platters.setdefault(server_id, Platter(member(server_id).store_id))
             desk = Desk(member(server_id), now, store_on(platter))
-            desk.core.restore()
-            desk.core.promise_anew(now)
+            desk.core.stability.restore()
+            desk.core.stability.promise(now)
         else:
             self._incarnations[server_id] = self._incarnations.get(server_id, 0) + 1
             desk = Desk(member(server_id, self._incarnations[server_id]), now)

@@ -64,6 +64,7 @@ from twistedkv.messages.coordinator import (
     UpdatePrimaryFailed,
     UpdateSecondary,
     UpdateSecondaryFailed,
+    Usage,
 )
 from twistedkv.messages.hello import Hello, HelloReply, Role
 from twistedkv.messages.peer import (
@@ -84,6 +85,7 @@ from twistedkv.messages.peer import (
     SlotView,
 )
 from twistedkv.records import make_record
+from twistedkv.watermarks import Level
 from twistedkv.wire import client, coordinator, peer
 from twistedkv.wire.fields import Layout
 from twistedkv.wire.shared import HELLO, HELLO_REPLY, HELLO_REPLY_TYPE, HELLO_TYPE
@@ -114,7 +116,7 @@ SESSIONS = bytes.fromhex(
 )
 """What the peer messages carry and `twistedkv.core` makes: `tests/test_protocol_doc.py` has it taken apart there."""
 
-REPORT = ShardReport(shard=3, epoch=7, role=ReplicaRole.SECONDARY, last=0x1C0000000028, commit=40)
+REPORT = ShardReport(shard=3, epoch=7, role=ReplicaRole.SECONDARY, last=0x1C0000000028, commit=40, bytes_stored=250000)
 
 LAYOUTS: dict[tuple[str, int], Layout[Any]] = {
     ("opening", HELLO_TYPE): HELLO,
@@ -404,8 +406,13 @@ EXAMPLES = [
     Example(
         "peer",
         "ACK",
-        Ack(number=17, heard=18, refused=[RefusedSection(shard=4, refusal=Refusal.OLD_EPOCH, epoch=3, last=9)]),
-        "54 01 82 00 00000000 00000021  0000000000000011 0000000000000012 0001 0004 01 00000003 0000000000000009",
+        Ack(
+            number=17,
+            heard=18,
+            refused=[RefusedSection(shard=4, refusal=Refusal.OLD_EPOCH, epoch=3, last=9)],
+            level=Level.LOW,
+        ),
+        "54 01 82 00 00000000 00000022  0000000000000011 0000000000000012 0001 0004 01 00000003 0000000000000009 01",
     ),
     Example(
         "peer",
@@ -466,9 +473,12 @@ EXAMPLES = [
             standby=False,
             engine="memory",
             reports=[REPORT],
+            usage=Usage(memory_limit=2**20, room=838860, spare=996147),
         ),
-        "54 01 40 00 00000001 00000047  0000 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 09 3132372e302e302e31 "
-        "9c41 1cd3 0000 00001267 00 06 6d656d6f7279 0001 0003 00000007 02 00001c0000000028 0000000000000028",
+        "54 01 40 00 00000001 00000081  0000 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 09 3132372e302e302e31 "
+        "9c41 1cd3 0000 00001267 00 06 6d656d6f7279 0001 0003 00000007 02 00001c0000000028 0000000000000028 "
+        "000000000003d090 0000000000000000 0000000000100000 0000000000000000 0000000000000000 00000000000ccccc "
+        "00000000000f3333 00 00",
         request_id=1,
     ),
     Example(
@@ -490,11 +500,13 @@ EXAMPLES = [
             bytes_stored=125000,
             reports=[REPORT],
             fills=[FillReport(shard=3, learner=Member(3, STORE_C), records=500, records_total=1000, bytes_sent=62500)],
+            usage=Usage(memory=250000, memory_limit=2**20, room=-1000, spare=7, level=Level.LOW, evicts=True),
         ),
-        "54 01 42 00 00000000 00000079  0001 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 0000000000000063 "
+        "54 01 42 00 00000000 000000b3  0001 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf 0000000000000063 "
         "000000000000000c 00000000000003e8 000000000001e848 0001 0003 00000007 02 00001c0000000028 "
-        "0000000000000028 0001 0003 0003 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 00000000000001f4 "
-        "00000000000003e8 000000000000f424",
+        "0000000000000028 000000000003d090 0001 0003 0003 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 00000000000001f4 "
+        "00000000000003e8 000000000000f424 000000000003d090 0000000000100000 0000000000000000 0000000000000000 "
+        "fffffffffffffc18 0000000000000007 01 01",
     ),
     Example(
         "coordinator",

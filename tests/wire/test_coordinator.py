@@ -15,7 +15,8 @@ from tests.support.strategies import of_layout
 from twistedkv.clustermap import Member
 from twistedkv.errors import ProtocolError
 from twistedkv.limits import JSON_BYTES_MAX
-from twistedkv.messages.coordinator import AdminRequest, FillReport, Heartbeat, ReplicaRole, ShardReport
+from twistedkv.messages.coordinator import AdminRequest, FillReport, Heartbeat, ReplicaRole, ShardReport, Usage
+from twistedkv.watermarks import Level
 from twistedkv.wire import client, peer
 from twistedkv.wire.coordinator import FAMILY, HEARTBEAT, HeartbeatDecoder
 
@@ -64,6 +65,28 @@ def test_a_heartbeat_that_says_the_same_has_the_list_of_the_one_before() -> None
         lists.append(decoder.decode(layout.encode(sent)).reports)
     assert lists[0] is lists[1] is lists[2] is not lists[3] is lists[4]
     assert [each[0].role for each in lists] == [ReplicaRole.SECONDARY] * 3 + [ReplicaRole.SEALED] * 2
+
+
+def test_how_full_a_server_is_does_not_make_its_list_another() -> None:
+    decoder, layout = HeartbeatDecoder(), FAMILY.layouts[HEARTBEAT]
+    report = ShardReport(3, 7, ReplicaRole.SECONDARY, 40, 40, 100)
+    usages = [Usage(), Usage(1, 2, 3, 4, -5, 6, Level.LOW), Usage(1, 2, 3, 4, -5, 6, Level.LOW, evicts=True), Usage(9)]
+    found = [
+        decoder.decode(layout.encode(Heartbeat(1, bytes(16), beat, 7, 8, 9, [report], [], usage)))
+        for beat, usage in enumerate(usages)
+    ]
+    assert [each.usage for each in found] == usages
+    assert all(each.reports is found[0].reports for each in found)
+
+
+@pytest.mark.parametrize(("place", "value"), [(-2, 3), (-1, 2)])
+def test_a_level_that_does_not_exist_is_refused(place: int, value: int) -> None:
+    decoder, layout = HeartbeatDecoder(), FAMILY.layouts[HEARTBEAT]
+    body = bytearray(layout.encode(Heartbeat(1, bytes(16), 1, 7, 8, 9, [], [])))
+    decoder.decode(bytes(body))
+    body[place] = value
+    with pytest.raises(ProtocolError):
+        decoder.decode(bytes(body))
 
 
 def test_the_fills_of_a_heartbeat_come_with_a_list_of_reports_that_nobody_has_seen() -> None:

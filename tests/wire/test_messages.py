@@ -112,7 +112,7 @@ def test_every_message_type_has_an_example() -> None:
 
 
 def test_every_message_class_is_on_the_wire() -> None:
-    parts = {"ShardReport", "FillReport", "Section", "RefusedSection", "ScanItem", "Watched"}
+    parts = {"ShardReport", "FillReport", "Usage", "Section", "RefusedSection", "ScanItem", "Watched"}
     on_the_wire = {getattr(layout.kind, "__name__", "") for layout in LAYOUTS.values()}
     for module in (client, coordinator, hello, peer):
         classes = {

@@ -53,7 +53,7 @@ def test_garbage_decodes_as_the_table_does(body: bytes) -> None:
 @given(of_layout(ACK_LAYOUT), st.data())
 def test_ack_equals_its_table(ack: Ack, data: st.DataObject) -> None:
     body = ACK_LAYOUT.encode(ack)
-    assert encode_ack(ack.number, ack.heard, ack.refused) == body
+    assert encode_ack(ack.number, ack.heard, ack.refused, ack.level) == body
     assert decode_ack(body) == ack
     for wrong in (body[: data.draw(st.integers(0, len(body) - 1))], body + b"\0"):
         with pytest.raises(ProtocolError):

@@ -22,6 +22,7 @@ Json = Mapping[str, Any]
 _SERVER_STYLES = {"active": "green", "standby": "cyan", "failed": "bold red", "leaving": "yellow"}
 _SHARD_STYLES = {"ok": "green", "lost": "bold red"}
 _STYLE_OF_THE_REST = "yellow"
+_SPACE_STYLES = {"low": "yellow", "high": "bold red"}
 _BAR_COLUMNS = 16
 
 
@@ -34,6 +35,7 @@ def status_view(status: Json) -> RenderableType:
     """All of `status`: a headline, what is lost, servers, operations that run, shards."""
     parts: list[RenderableType] = [_headline(status)]
     parts.extend(_lost_lines(status))
+    parts.extend(Text(f"{shortage['text']}.", style="bold yellow") for shortage in status.get("shortages", ()))
     if status["servers"]:
         parts.append(servers_table(status["servers"]))
         parts.append(_engines_line(status["servers"]))
@@ -60,7 +62,10 @@ def spaced(parts: Iterable[RenderableType]) -> list[RenderableType]:
 
 def servers_table(servers: Iterable[Json]) -> Table:
     """One line for each server."""
-    table = _table("Server", "State", "Address", "Line", "Pid", "Beat", "Prim", "Sec", "Fill", "Keys", "Memory")
+    servers = list(servers)
+    disks = any(server.get("disk_limit") for server in servers)
+    titles = ("Server", "State", "Address", "Line", "Pid", "Beat", "Prim", "Sec", "Fill", "Keys", "Memory")
+    table = _table(*titles, *(("Disk",) if disks else ()))
     for column in table.columns[3:]:
         column.justify = "right"
     for server in servers:
@@ -76,9 +81,25 @@ def servers_table(servers: Iterable[Json]) -> Table:
             str(server["secondaries"]),
             str(server["learners"]),
             f"{server['keys']:,}",
-            bytes_text(server["bytes"]),
+            _memory(server),
+            *((_of_limit(server["disk_used"], server["disk_limit"], server["space"]),) if disks else ()),
         )
     return table
+
+
+def _memory(server: Json) -> Text:
+    limit = server.get("memory_limit")
+    if not limit:
+        return Text(bytes_text(server["bytes"]))
+    return _of_limit(server["memory_used"], limit, server["space"])
+
+
+def _of_limit(used: int, limit: int, level: str) -> Text:
+    """What is used of what may be, and, if that is much, that it is."""
+    if not limit:
+        return Text("-")
+    said = f"{bytes_text(used)} of {bytes_text(limit)}"
+    return Text(said if level == "ok" else f"{said} {level.upper()}", style=_SPACE_STYLES.get(level, ""))
 
 
 def shards_table(shards: Iterable[Json]) -> Table:

@@ -14,6 +14,31 @@ from twistedkv.core.coordinator import CoordinatorState
 from twistedkv.core.operations import Kind, Phase, recovery_phase, whole
 from twistedkv.core.recovery import review_shard
 from twistedkv.slots import slot_ranges
+from twistedkv.watermarks import Level
+
+
+def rooms(state: CoordinatorState) -> placement.Rooms:
+    """What the servers have room for up to their low marks, besides what is on its way to them."""
+    if not any(view.usage.memory_limit or view.usage.disk_limit for view in state.views.values()):
+        return placement.Rooms()
+    sizes = {shard: state.size(shard) for shard in state.shards}
+    left = {
+        server_id: view.usage.room if view.usage.level is Level.OK else 0 for server_id, view in state.views.items()
+    }
+    for shard, configuration in state.shards.items():
+        for server_id in {*configuration.preferred} - {member.server_id for member in configuration.members}:
+            if server_id in left and left[server_id] > 0:
+                left[server_id] = max(1, left[server_id] - sizes[shard])
+    return placement.Rooms(sizes, left)
+
+
+def _even(state: CoordinatorState) -> placement.Rooms:
+    """Who may be given copies only so that everybody has as many.
+
+    Not those that have been short of space: what was moved away from them would be moved back. (How large a copy is
+    does not matter here: what follows from numbers that change all the time would have to be looked at all the time.)
+    """
+    return placement.Rooms(None, dict.fromkeys(state.shortage.uneven, 0))
 
 
 def form(state: CoordinatorState, now: float) -> None:
@@ -69,10 +94,10 @@ def replace(state: CoordinatorState, server_id: int, now: float) -> None:
         survivors = [s for s in state.servers if state.ready_for_copies(s)]
         if len(survivors) < state.settings.copies:
             return
-        changes = placement.taken_over(preferred, server_id, survivors, state.settings.copies)
+        changes = placement.taken_over(preferred, server_id, survivors, state.settings.copies, rooms(state))
         if any(_may_change(state, state.shards[shard]) for shard in changes):
             state.event("server.replaced", f"the survivors take over from server {server_id}", now, server=server_id)
-    _prefer(state, changes, now)
+    prefer(state, changes, now)
 
 
 def _holder_of_place(state: CoordinatorState, server_id: int) -> int:
@@ -108,7 +133,7 @@ def _may_change(state: CoordinatorState, configuration: Configuration) -> bool:
     return configuration.shard not in state.seals and configuration.shard not in state.switches
 
 
-def _prefer(state: CoordinatorState, changes: dict[int, placement.Preferred], now: float) -> None:
+def prefer(state: CoordinatorState, changes: dict[int, placement.Preferred], now: float) -> None:
     """Store new preferred servers, where nothing is under way, and let the shards follow."""
     for shard, preferred in changes.items():
         configuration = state.shards[shard]
@@ -133,12 +158,13 @@ def rebalance(state: CoordinatorState, now: float) -> None:
     preferred = {c.shard: c.preferred for c in state.shards.values()}
     if not set(ready).issuperset(server_id for names in preferred.values() for server_id in names):
         return
-    changes = placement.resized(preferred, ready, state.settings.copies) or placement.rebalanced(preferred, ready)
+    changes = placement.resized(preferred, ready, state.settings.copies, rooms(state))
+    changes = changes or placement.rebalanced(preferred, ready, _even(state))
     if not changes:
         return
     shards = tuple(sorted(changes))
     state.start_operation(Kind.MOVE, now, shards=shards, text=f"move: {len(shards)} shards are placed anew")
-    _prefer(state, changes, now)
+    prefer(state, changes, now)
 
 
 def review_operations(state: CoordinatorState, now: float) -> None:

@@ -144,6 +144,7 @@ def status(state: CoordinatorState, now: float) -> dict[str, Any]:
         "shards": [_shard_json(state, state.shards[shard]) for shard in sorted(state.shards)],
         "lost": [c.shard for c in state.shards.values() if c.lost],
         "operations": operations(state),
+        "shortages": [{"server": server_id, "text": text} for server_id, text in state.shortage.helpless.items()],
     }
 
 
@@ -171,6 +172,12 @@ def _server_json(state: CoordinatorState, server_id: int, now: float) -> dict[st
         "keys": view.keys,
         "bytes": view.bytes_stored,
         "engine": view.engine,
+        "space": view.usage.level.name.lower(),
+        "memory_used": view.usage.memory,
+        "memory_limit": view.usage.memory_limit,
+        "disk_used": view.usage.disk,
+        "disk_limit": view.usage.disk_limit,
+        "evicts": view.usage.evicts,
     }
 
 
@@ -189,6 +196,7 @@ def _shard_json(state: CoordinatorState, configuration: Configuration) -> dict[s
         "learners": [member.server_id for member in configuration.learners],
         "preferred": list(configuration.preferred),
         "state": shard_state(state, configuration),
+        "bytes": state.size(configuration.shard),
         "last": report.last if report is not None else 0,
         "commit": report.commit if report is not None else 0,
     }

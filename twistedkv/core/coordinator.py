@@ -18,7 +18,7 @@ import attrs
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server, ServerState
 from twistedkv.core.detector import FailureDetector
 from twistedkv.core.operations import OPERATIONS_KEPT, Event, Kind, Operation, Phase, Progress
-from twistedkv.core.steps import Patience, Saved, Seal, Settings, Step, Switch, View
+from twistedkv.core.steps import Patience, Saved, Seal, Settings, Shortage, Step, Switch, View
 from twistedkv.errors import TwistedKVError
 from twistedkv.limits import EPOCH_MAX, MISSED_BEATS
 from twistedkv.messages.coordinator import ShardReport
@@ -74,6 +74,9 @@ class CoordinatorState:
         self.switch_patience: dict[int, Patience] = {}
         self.removals: dict[tuple[int, Member], tuple[int, float]] = {}
         """Members that their primary has asked to remove: in which epoch, and since when."""
+        self.shortage = Shortage()
+        self.inherited = {server.store_id for server in self.servers.values()}
+        """Servers of which it is not known what they were like before this coordinator was started."""
         self.successors: dict[int, int] = {}
         """Failed server to the standby that takes its places."""
         for server in self.servers.values():
@@ -124,6 +127,23 @@ class CoordinatorState:
         """Whether the server is ACTIVE and connected: may be given copies and roles."""
         server = self.servers.get(server_id)
         return server is not None and server.state is ServerState.ACTIVE and self.connected(server_id)
+
+    def size(self, shard: int) -> int:
+        """About what a copy of the shard costs, as its members say. 0: nothing, or that is not known."""
+        configuration = self.shards[shard]
+        reports = [self.report(shard, member) for member in configuration.members]
+        return max((report.bytes_stored for report in reports if report is not None), default=0)
+
+    def may_be_filled(self, server_id: int, shard: int) -> bool:
+        """Whether the server may be given a copy of this shard, which it is to have, at once."""
+        if not self.ready_for_copies(server_id):
+            return False
+        view = self.view(server_id)
+        if not (view.usage.memory_limit or view.usage.disk_limit):
+            return True
+        member = self.servers[server_id].member
+        coming = sum(self.size(each.shard) for each in self.shards.values() if member in each.learners)
+        return self.size(shard) + max(coming, view.given) <= view.usage.spare
 
     def report(self, shard: int, member: Member) -> ShardReport | None:
         """The member's last word on the shard."""
@@ -226,6 +246,7 @@ class CoordinatorState:
             volatile.clear()
         for server_id in self.servers:
             self.detector.forget(server_id)
+        self.shortage = Shortage()
         self.servers.clear()
         self.shards.clear()
         self.restless.clear()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import attrs
 
 from twistedkv.clustermap import Configuration, Member, Server, ServerState
+from twistedkv.core import relief
 from twistedkv.core.assignment import form, rebalance, replace, review_operations
 from twistedkv.core.configurations import drop
 from twistedkv.core.coordinator import CoordinatorState
@@ -19,7 +20,7 @@ from twistedkv.core.operations import Kind, Phase
 from twistedkv.core.recovery import review_shard
 from twistedkv.core.repair import request_fill
 from twistedkv.limits import SERVERS_MAX
-from twistedkv.messages.coordinator import Started
+from twistedkv.messages.coordinator import NO_USAGE, Started
 
 LEAVING_SECONDS = 4.0
 """A server that wants to leave is let go after so long, whatever it still holds."""
@@ -61,6 +62,9 @@ def register(state: CoordinatorState, started: Started, now: float) -> Admission
     view.standby = started.standby
     view.engine = started.engine
     view.leaving_answered = False
+    if not same:
+        view.usage = NO_USAGE
+        state.shortage.uneven.pop(server_id, None)
     view.reports = {report.shard: report for report in started.reports}
     view.told = None
     state.detector.heard(server_id, now)
@@ -77,6 +81,7 @@ def register(state: CoordinatorState, started: Started, now: float) -> Admission
         )
     )
     server = state.servers[server_id]
+    relief.heard(state, server_id, started.usage, now)
     kind = "server.returned" if same else "server.registered"
     text = f"server {server_id} at {server.address}, pid {server.pid}, {server.state.name}"
     state.event(kind, text, now, server=server_id)
@@ -195,7 +200,7 @@ def servers_failed(state: CoordinatorState, reasons: Mapping[int, str], now: flo
         for shard, configuration in list(state.shards.items()):
             if server.member in configuration.everyone:
                 review_shard(state, shard, now)
-        if state.settings.respawns and server.server_id <= state.settings.servers:
+        if state.settings.respawns and server.server_id <= max(state.settings.servers, state.settings.servers_max):
             text = f"server {server.server_id} is started again"
             state.event("server.replacing", text, now, server=server.server_id)
         state.step.failed.append((server.server_id, server.pid))
@@ -209,6 +214,8 @@ def _mark_failed(state: CoordinatorState, server: Server, reason: str, now: floa
     view.failed_at = now
     view.reports = {}
     view.told = None
+    view.usage = NO_USAGE
+    state.shortage.servers.pop(server_id, None)
     state.successors.pop(server_id, None)
     kind = "server.left" if server.state is ServerState.LEAVING else "server.failed"
     state.event(kind, f"server {server_id}, pid {server.pid}: {reason}", now, server=server_id)
@@ -316,6 +323,8 @@ def review_servers(state: CoordinatorState, now: float) -> None:
             _review_leaving(state, server, now)
     if state.restless or state.placed_at != state.changes:
         _review_placement(state, now)
+    if state.shortage.uneven or state.shortage.helpless:
+        relief.relieve(state, now)
     review_operations(state, now)
 
 

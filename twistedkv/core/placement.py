@@ -3,7 +3,7 @@ first.
 
 Goals, in this order: no two copies of a shard on one server; copies and primaries evenly over the servers;
 what one server holds spread over all others, so that its load after a failure, and the sources of its refill,
-are everybody; the fewest copies moved.
+are everybody; the fewest copies moved. And nobody is given what it has no room for (`Rooms`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,37 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 Preferred = tuple[int, ...]
+
+
+class Rooms:
+    """Which copies the servers have room for, while some are given to them.
+
+    sizes   about what a copy of each shard costs, in bytes
+    left    how much may be added to each server. Who is not named has room for everything; who has nothing left is
+            given nothing, not even what costs nothing
+    """
+
+    def __init__(self, sizes: Mapping[int, int] | None = None, left: Mapping[int, int] | None = None) -> None:
+        self._sizes = sizes or {}
+        self._left = dict(left or {})
+
+    def open(self, server: int) -> bool:
+        """Whether the server may be given anything."""
+        return self._left.get(server, 1) > 0
+
+    def fits(self, shard: int, server: int) -> bool:
+        """Whether it has room for a copy of the shard."""
+        left = self._left.get(server)
+        return left is None or (left > 0 and self._sizes.get(shard, 0) <= left)
+
+    def left(self, server: int) -> float:
+        """How much may be added to it."""
+        return self._left.get(server, float("inf"))
+
+    def take(self, shard: int, server: int) -> None:
+        """It is given one."""
+        if server in self._left:
+            self._left[server] -= self._sizes.get(shard, 0)
 
 
 def initial(servers: Sequence[int], shards: int, copies: int) -> list[Preferred]:
@@ -64,13 +95,18 @@ def primaries_held(placement: Mapping[int, Preferred]) -> dict[int, int]:
 
 
 def taken_over(
-    placement: Mapping[int, Preferred], failed: int, survivors: Collection[int], copies: int
+    placement: Mapping[int, Preferred],
+    failed: int,
+    survivors: Collection[int],
+    copies: int,
+    rooms: Rooms | None = None,
 ) -> dict[int, Preferred]:
     """What changes when the survivors take over a failed server's copies: shard to new preferred.
 
-    The new host is the least loaded survivor that has no copy; the primary's role stays where it is, or goes
-    to the remaining holder with the fewest.
+    The new host is the least loaded survivor that has no copy, one with room for it if there is any; the primary's role
+    stays where it is, or goes to the remaining holder with the fewest.
     """
+    rooms = rooms or Rooms()
     result = dict(placement)
     held = dict.fromkeys(survivors, 0) | {
         server: count for server, count in copies_held(placement).items() if server in survivors
@@ -86,9 +122,9 @@ def taken_over(
             primaries[first] = primaries.get(first, 0) + 1
             rest.remove(first)
             rest.insert(0, first)
-        free = [server for server in survivors if server not in rest]
+        free = [server for server in survivors if server not in rest and rooms.open(server)]
         if len(rest) < copies and free:
-            host = min(free, key=lambda server: (held[server], server))
+            host = _host(shard, free, held, rooms)
             held[host] += 1
             rest.append(host)
         if rest:
@@ -96,8 +132,18 @@ def taken_over(
     return changes
 
 
-def resized(placement: Mapping[int, Preferred], servers: Collection[int], copies: int) -> dict[int, Preferred]:
-    """What changes so that each shard has `copies` hosts, as far as there are servers."""
+def _host(shard: int, free: Collection[int], held: Mapping[int, int], rooms: Rooms) -> int:
+    """Who of these gets a copy: with room for it, if there is any such; the one that holds least."""
+    host = min(free, key=lambda server: (not rooms.fits(shard, server), held[server], server))
+    rooms.take(shard, host)
+    return host
+
+
+def resized(
+    placement: Mapping[int, Preferred], servers: Collection[int], copies: int, rooms: Rooms | None = None
+) -> dict[int, Preferred]:
+    """What changes so that each shard has `copies` hosts, as far as there are servers with room."""
+    rooms = rooms or Rooms()
     held = dict.fromkeys(servers, 0) | copies_held(placement)
     changes: dict[int, Preferred] = {}
     for shard, preferred in sorted(placement.items()):
@@ -105,10 +151,10 @@ def resized(placement: Mapping[int, Preferred], servers: Collection[int], copies
         for server in preferred[copies:]:
             held[server] -= 1
         while len(wanted) < copies:
-            free = [server for server in servers if server not in wanted]
+            free = [server for server in servers if server not in wanted and rooms.open(server)]
             if not free:
                 break
-            host = min(free, key=lambda server: (held[server], server))
+            host = _host(shard, free, held, rooms)
             held[host] += 1
             wanted.append(host)
         if tuple(wanted) != preferred:
@@ -116,13 +162,16 @@ def resized(placement: Mapping[int, Preferred], servers: Collection[int], copies
     return changes
 
 
-def rebalanced(placement: Mapping[int, Preferred], servers: Collection[int]) -> dict[int, Preferred]:
+def rebalanced(
+    placement: Mapping[int, Preferred], servers: Collection[int], rooms: Rooms | None = None
+) -> dict[int, Preferred]:
     """What changes so that every server has its fair share, with the fewest copies moved.
 
-    Only a server that has less than its share (rounded down) of the copies is given any. When there is one, every
-    server gets its share of the primaries' roles too: one that came before may have ended with too few. A placement
-    in which nobody lacks a copy is left as it is, so that a role that an operator has moved stays there.
+    Only a server that has less than its share (rounded down) of the copies, and room, is given any. When there is one,
+    every server gets its share of the primaries' roles too: one that came before may have ended with too few. A
+    placement in which nobody lacks a copy is left as it is, so that a role that an operator has moved stays there.
     """
+    rooms = rooms or Rooms()
     result = dict(placement)
     held = dict.fromkeys(servers, 0)
     for server, count in copies_held(placement).items():
@@ -131,9 +180,9 @@ def rebalanced(placement: Mapping[int, Preferred], servers: Collection[int]) -> 
     if not held:
         return {}
     share = sum(held.values()) // len(held)
-    receivers = [server for server in sorted(held) if held[server] < share]
+    receivers = [server for server in sorted(held) if held[server] < share and rooms.open(server)]
     for receiver in receivers:
-        while held[receiver] < share and _move_one_copy(result, held, receiver):
+        while held[receiver] < share and _move_one_copy(result, held, receiver, rooms):
             pass
     if receivers:
         for server in sorted(held, key=lambda server: (server not in receivers, server)):
@@ -141,13 +190,17 @@ def rebalanced(placement: Mapping[int, Preferred], servers: Collection[int]) -> 
     return {shard: preferred for shard, preferred in result.items() if preferred != placement[shard]}
 
 
-def _move_one_copy(result: dict[int, Preferred], held: dict[int, int], receiver: int) -> bool:
+def _move_one_copy(result: dict[int, Preferred], held: dict[int, int], receiver: int, rooms: Rooms) -> bool:
     """Move a copy from the server that has most to the receiver; one it is not primary of, if there is
     any."""
     for giver in sorted(held, key=lambda server: (-held[server], server)):
         if held[giver] <= held[receiver] + 1:
             return False
-        movable = [s for s, preferred in result.items() if giver in preferred and receiver not in preferred]
+        movable = [
+            shard
+            for shard, preferred in result.items()
+            if giver in preferred and receiver not in preferred and rooms.fits(shard, receiver)
+        ]
         if not movable:
             continue
         # Spread: take it from a shard whose other copies share the fewest shards with the receiver so far.
@@ -164,6 +217,7 @@ def _move_one_copy(result: dict[int, Preferred], held: dict[int, int], receiver:
 
         shard = min(movable, key=cost)
         result[shard] = replaced(result[shard], giver, receiver)
+        rooms.take(shard, receiver)
         held[giver] -= 1
         held[receiver] += 1
         return True

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from twistedkv.clustermap import ClusterMap, ServerState
-from twistedkv.core import commands, failover, membership, recovery, repair
+from twistedkv.core import commands, failover, membership, recovery, relief, repair
 from twistedkv.core.coordinator import CoordinatorState
 from twistedkv.core.membership import Admission
 from twistedkv.core.operations import Operation
@@ -87,7 +87,9 @@ class Planner:
         if state.servers[server_id].store_id != beat.store_id:
             return
         view = state.view(server_id)
-        view.keys, view.bytes_stored = beat.keys, beat.bytes_stored
+        view.keys, view.bytes_stored, view.given = beat.keys, beat.bytes_stored, 0
+        if beat.usage is not view.usage:
+            relief.heard(state, server_id, beat.usage, now)
         before = view.reports
         told = beat.reports is view.told and not beat.fills
         if told and not (state.restless and state.restless.intersection(before)):

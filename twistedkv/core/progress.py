@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from twistedkv.clustermap import Member
+from twistedkv.limits import NEARLY_FULL_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX
 from twistedkv.messages.peer import Ack, FillKind, RefusedSection, Replicate, Section
+from twistedkv.watermarks import Level
 
 if TYPE_CHECKING:
     from twistedkv.core.replica import Replica
@@ -96,7 +98,11 @@ class PeerLink:
     def __init__(self, member: Member) -> None:
         self.member = member
         self.connected = False
+        self.level = Level.OK
+        """How full it has said it is."""
         self.unacknowledged_bytes = 0
+        self.unacknowledged_max = UNACKNOWLEDGED_BYTES_MAX
+        """With more, clients are not read."""
         self._number = 0
         """Of the last frame. Never reused, not over reconnects either: a late ack must not confirm a newer frame."""
         self._in_flight: deque[_FrameInFlight] = deque()
@@ -110,6 +116,11 @@ class PeerLink:
         self._in_flight.append(_FrameInFlight(self._number, now, size, covers))
         self.unacknowledged_bytes += size
         return Replicate(self._number, sections)
+
+    def fill_up(self, level: Level) -> None:
+        """It has said how full it is."""
+        self.level = level
+        self.unacknowledged_max = NEARLY_FULL_BYTES_MAX if level else UNACKNOWLEDGED_BYTES_MAX
 
     def acknowledged(self, ack: Ack, now: float) -> list[tuple[Replica, Follower, RefusedSection]]:
         """Advance the followers that the frames up to these cover. Returns what was refused, once for each shard.

@@ -46,7 +46,7 @@ def improve(state: CoordinatorState, configuration: Configuration, now: float) -
     holders = {member.server_id for member in configuration.members}
     missing = [server for server in configuration.preferred if server not in holders]
     for server_id in missing:
-        if state.ready_for_copies(server_id):
+        if state.may_be_filled(server_id, shard):
             if now >= state.fill_patience.get(shard, Patience()).not_before:
                 _add_learner(state, configuration, server_id, now)
                 return
@@ -63,6 +63,7 @@ def _add_learner(state: CoordinatorState, configuration: Configuration, server_i
     shard = configuration.shard
     learner = state.servers[server_id].member
     set_members(state, configuration, learners=(learner,))
+    state.view(server_id).given += state.size(shard)
     state.empty.discard((shard, learner))
     state.event(
         "learner.added",
@@ -166,7 +167,7 @@ def _switch_target(state: CoordinatorState, configuration: Configuration) -> int
     preferred = configuration.preferred
     holders = {member.server_id for member in configuration.members}
     if preferred and preferred[0] in in_sync:
-        missing = [s for s in preferred if s not in holders and state.ready_for_copies(s)]
+        missing = [s for s in preferred if s not in holders and state.may_be_filled(s, configuration.shard)]
         return 0 if missing else preferred[0]
     return 0
 

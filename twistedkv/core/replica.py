@@ -90,16 +90,16 @@ class Replica:
         self.log = Log(None if store.stable is None else store.stable.archive(shard))
         self.unsent: list[bytes] = []
         """Of a primary: entries of this turn, not yet in the log. Invariant: empty after `close_turn`."""
-        self.fill = 0
-        """Of a learner: number of the fill it takes part in."""
+        self.fill = 0  # of a learner: number of the fill it takes part in
         self.whole = False
         """Whether it holds everything up to `last`; so may one that is no member any more, until it is filled."""
         self.expiries = Expiries()
         """Keys that expire, for the primary's search for them."""
         self.deletions = Deletions(store)
         """Those whose tombstones are still in the store."""
-        self.pins: dict[int, Pin] = {}
-        """Of a primary: backups under way, by their numbers."""
+        self.pins: dict[int, Pin] = {}  # of a primary: backups under way, by their numbers
+        self.size = 0
+        """About what this copy costs, in bytes."""
         self.stepped_down_at = 0.0
         self._heard: tuple[Configuration, float] | None = None
         """Of a follower: what the coordinator has told and the primary has not yet, and since when."""
@@ -117,7 +117,7 @@ class Replica:
 
     def report(self) -> ShardReport:
         """For the heartbeat."""
-        return ShardReport(self.shard, self.epoch, self.role, self.last, self.commit)
+        return ShardReport(self.shard, self.epoch, self.role, self.last, self.commit, self.size)
 
     def clean_below(self) -> bytes | None:
         """Of a primary: every record that compares as less than this is of an update that is committed.

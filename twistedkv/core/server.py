@@ -9,26 +9,29 @@ may be written in any order with the frames.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, KeysView
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
 
 from twistedkv.clustermap import ClusterMap, Member
-from twistedkv.core.framing import frames_of
+from twistedkv.core.accesses import Accesses, noting
 from twistedkv.core.lease import Timing
 from twistedkv.core.mailbox import Outbox
 from twistedkv.core.progress import Follower, PeerLink
 from twistedkv.core.replica import Replica
 from twistedkv.core.requests import Requests
+from twistedkv.core.room import relieve
 from twistedkv.core.scrub import Scrub
+from twistedkv.core.space import Space, weigh
+from twistedkv.core.stability import Stability
 from twistedkv.core.transfer import FillMessage, FillSource, receive_fill
-from twistedkv.core.turn import PeerMessage, Turn
+from twistedkv.core.turn import PeerMessage, Turn, frames_of
+from twistedkv.errors import DamagedRecord
 from twistedkv.limits import (
     EXPIRED_KEYS_MAX,
     STORE_BYTES_WAITING_MAX,
-    UNACKNOWLEDGED_BYTES_MAX,
 )
 from twistedkv.messages.coordinator import (
     FillReport,
@@ -51,12 +54,10 @@ from twistedkv.messages.peer import (
     RefusedSection,
     Replicate,
 )
+from twistedkv.watermarks import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
     from twistedkv.storage.interface import Store
-
-INDEX_SECONDS = 0.005
-"""Of a tick, until after a start it is known which keys expire."""
 
 
 class ServerCore(Requests):
@@ -64,15 +65,18 @@ class ServerCore(Requests):
     read rule, which needs the time after the value was read. `wall` (milliseconds since 1970) says when keys expire."""
 
     def __init__(
-        self, me: Member, store: Store, timing: Timing, clock: Callable[[], float], wall: Callable[[], int]
+        self,
+        me: Member,
+        store: Store,
+        timing: Timing,
+        clock: Callable[[], float],
+        wall: Callable[[], int],
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self.me = me
-        self.store = store
+        self.store = store = noting(store, limits)
+        self.space = Space(store, limits)
         self._stable = store.stable
-        self._unindexed: deque[Replica] = deque()
-        """Those restored whose keys that expire are not all known yet."""
-        self._unstable: dict[Replica, None] = {}
-        """Those with something that the store has yet to store."""
         self.timing = timing
         self.map = ClusterMap.empty()
         self.replicas: dict[int, Replica] = {}
@@ -87,6 +91,7 @@ class ServerCore(Requests):
         """By slot; empty until all shards are known, and again when this server is to stop."""
         self.scrub = Scrub(self, clock)
         """Of a durable store."""
+        self.stability = Stability(self, clock)
         self._stopped = False
         self._beat = 0
         self._last_tick: float | None = None
@@ -97,7 +102,7 @@ class ServerCore(Requests):
         """Whether clients must not be read: some peer has too much to acknowledge already, or the disk to store."""
         if self._stable is not None and self._stable.bytes_waiting() > STORE_BYTES_WAITING_MAX:
             return True
-        return any(link.unacknowledged_bytes > UNACKNOWLEDGED_BYTES_MAX for link in self.peers.values())
+        return any(link.unacknowledged_bytes > link.unacknowledged_max for link in self.peers.values())
 
     # The coordinator.
 
@@ -109,7 +114,7 @@ class ServerCore(Requests):
             shard = configuration.shard
             replica = self.replicas.get(shard)
             if replica is None:
-                replica = self._make_replica(shard)
+                replica = self.make_replica(shard)
             replica.serving.map_version = self.map.version
             replica.serving.min_copies = self.map.min_copies
             if known.get(shard, 0) < configuration.epoch:
@@ -118,22 +123,13 @@ class ServerCore(Requests):
             self.by_slot = [self.replicas[shard] for shard in self.map.slot_table()]
         self._forget_unneeded()
 
-    def _make_replica(self, shard: int) -> Replica:
+    def make_replica(self, shard: int) -> Replica:
+        """The copy of a shard, which is nothing yet."""
         replica = self.replicas[shard] = Replica(
             shard, self.me, self.store, self.timing, self.outbox, self._link_to, self._clock, self._wall
         )
+        replica.serving.has_space(self.space)
         return replica
-
-    def restore(self) -> None:
-        """Go on with what a durable store has from the process before; `promise_anew` has to follow.
-
-        Raises ProtocolError when it makes no sense.
-        """
-        if self._stable is not None:
-            for shard, kept in self._stable.kept().items():
-                replica = self._make_replica(shard)
-                replica.keeping.restore(kept)
-                self._unindexed.append(replica)
 
     def update(self, message: UpdatePrimary | UpdateSecondary, now: float) -> None:
         """Fill the learner of this configuration."""
@@ -177,6 +173,7 @@ class ServerCore(Requests):
             self.store.bytes_stored,
             self.reports(),
             self.fill_reports(),
+            self.space.usage(),
         )
 
     # Peers, as primary.
@@ -232,6 +229,9 @@ class ServerCore(Requests):
         link = self.peers.get(member)
         if link is None:
             return
+        if ack.level is not link.level:
+            link.fill_up(ack.level)
+            self.space.look(self.peers.values())
         for replica, follower, refused in link.acknowledged(ack, now):
             replica.leading.follower_refused(follower, refused, now)
 
@@ -274,7 +274,7 @@ class ServerCore(Requests):
             refusal = replica.append(section, now)
             if refusal is not None:
                 refused.append(refusal)
-        return Ack(message.number, message.number, refused)
+        return Ack(message.number, message.number, refused, self.space.now())
 
     def fill_received(self, message: FillMessage) -> FillAck:
         """Store a chunk of a fill."""
@@ -286,8 +286,8 @@ class ServerCore(Requests):
         """End the turn: everything that is to be written."""
         outbox = self.outbox
         frames: list[tuple[PeerLink, list[PeerMessage]]] = []
-        if self._unstable:
-            self._settle(now)
+        if self._stable is not None:
+            self.stability.settle(now)
         while outbox.dirty or outbox.unstable:
             dirty = [self.replicas[shard] for shard in outbox.dirty]
             outbox.dirty.clear()
@@ -299,8 +299,7 @@ class ServerCore(Requests):
                     replica.leading.advance(now)
             frames += frames_of(dirty, now)
             if outbox.unstable:
-                self._keep()
-                self._settle(now)
+                self.stability.keep(now)
         if self._stable is not None:
             frames += [(link, [query]) for link, query in self.scrub.questions()]
         mailboxes, outbox.mailboxes = outbox.mailboxes, []
@@ -310,28 +309,6 @@ class ServerCore(Requests):
         to_coordinator, outbox.to_coordinator = outbox.to_coordinator, []
         return Turn(mailboxes, frames, to_coordinator)
 
-    def _keep(self) -> None:
-        """Note what the store has yet to store of this turn."""
-        assert self._stable is not None
-        for shard in self.outbox.unstable:
-            replica = self.replicas[shard]
-            if self._stable.wants_table(shard):
-                replica.keeping.keep_table()
-            self._unstable[replica] = None
-        self.outbox.unstable.clear()
-
-    def _settle(self, now: float) -> None:
-        """The store may have stored something: commit it."""
-        assert self._stable is not None
-        stored, settled = self._stable.stored(), self._stable.settled()
-        for replica in list(self._unstable):
-            before = replica.keeping.stable_to
-            if replica.keeping.settle(stored, settled):
-                del self._unstable[replica]
-            elif replica.keeping.stable_to == before:
-                continue
-            replica.leading.advance(now)
-
     def tick(self, now: float) -> bool:
         """To be called about four times in each heartbeat. True when a heartbeat is to be sent."""
         stalled = self._last_tick is not None and now - self._last_tick > 2 * self.timing.heartbeat
@@ -339,32 +316,35 @@ class ServerCore(Requests):
         beat = now - self._last_beat >= self.timing.heartbeat * 0.95
         if beat:
             self._last_beat = now
+        self._tick_space(beat)
         for replica in self.replicas.values():
             if replica.role is not ReplicaRole.NONE or not replica.serving.idle:
                 replica.tick(now, beat=beat, stalled=stalled)
                 replica.serving.updates.expire(EXPIRED_KEYS_MAX)
         if self._stable is not None:
             self.scrub.tick(now)
-            self._index()
+            self.stability.index()
         return beat
 
-    def _index(self) -> None:
-        """Of what was restored: learn, for a while, which keys expire."""
-        until = self._clock() + INDEX_SECONDS
-        while self._unindexed and self._clock() < until:
-            if not self._unindexed[0].keeping.index():
-                self._unindexed.popleft()
+    def _tick_space(self, beat: bool) -> None:
+        space, replicas = self.space, self.replicas
+        if isinstance(self.store, Accesses):
+            self.store.pass_time()
+        space.measure()
+        space.look(self.peers.values())
+        with suppress(DamagedRecord):  # the scrub finds it, too
+            if space.tight:
+                relieve(replicas.values(), space)
+            if beat and space.limited and replicas:
+                replica = replicas[sorted(replicas)[self._beat % len(replicas)]]
+                slots = replica.configuration.slots if replica.configuration is not None else range(0)
+                replica.size = weigh(self.store, slots)
 
     def set_timing(self, timing: Timing) -> None:
         """The coordinator has said which heartbeat the cluster has."""
         self.timing = timing
         for replica in self.replicas.values():
             replica.timing = timing
-
-    def promise_anew(self, now: float) -> None:
-        """Whatever the process before this one had promised to primaries is kept."""
-        for replica in self.replicas.values():
-            replica.promise_until = now + self.timing.grace
 
     @property
     def flushed(self) -> bool:

@@ -6,7 +6,8 @@ key's value at the moment of the commit. A read without a lease waits for the ne
 lease in the same epoch, no member can have been sealed in between, so nobody else can have served.
 
 Write rule: a write is given the next sequence, applied, and answered when it is committed. Before it is given one, it
-is looked up in the dedup table (I12), and everything that can refuse it is asked.
+is looked up in the dedup table (I12), and everything that can refuse it is asked: whether there are copies enough, and
+whether there is room (`core.room`).
 
 Requests that come while the shard is about to be served, here (RECONCILING) or elsewhere (SWITCHING, STEPPED_DOWN), are
 parked, bounded in number and time; they have had no effect, and are executed here or sent away later, in order.
@@ -22,8 +23,10 @@ from twistedkv.core.backup import Backup
 from twistedkv.core.dedup import Lookup
 from twistedkv.core.mailbox import Mailbox, Outbox
 from twistedkv.core.reading import Reading
+from twistedkv.core.room import Room
 from twistedkv.core.scan import scan_page
 from twistedkv.core.shardkeys import NOT_OF_ONE_SHARD, ShardKeys
+from twistedkv.core.updates import incremented
 from twistedkv.errors import DamagedRecord, Status
 from twistedkv.limits import PARKED_REQUESTS_MAX, SEQUENCE_MAX, WRITE_WINDOW
 from twistedkv.messages.client import (
@@ -57,12 +60,10 @@ from twistedkv.wire.frames import RETRY
 
 if TYPE_CHECKING:
     from twistedkv.core.replica import Replica
+    from twistedkv.core.space import Space
 
 ShardRequest = Get | Put | Delete | Cas | Incr | Scan | Execute | PutMany | GetMany | BackupRequest
 _PARKING = (ReplicaRole.RECONCILING, ReplicaRole.SWITCHING, ReplicaRole.STEPPED_DOWN)
-_INTEGER_MAX = 2**63 - 1
-_INTEGER_MIN = -(2**63)
-_INTEGER_DIGITS_MAX = 20
 _SUCCESS = int(Status.SUCCESS)
 _MISSING = int(Status.KEY_NOT_FOUND)
 
@@ -79,7 +80,13 @@ class Serving(Reading):
         """Milliseconds since 1970: when keys expire, and nothing else."""
         self._keys = ShardKeys(replica)
         self._backup = Backup(replica, self._answer_read, self._refuse, clock)
+        self.room = Room(replica)
+        self.space = self.room.space  # how full this server is
         self._parked: deque[tuple[Mailbox, int, int, ShardRequest, int, float]] = deque()
+
+    def has_space(self, space: Space) -> None:
+        """The server's."""
+        self.space = self.room.space = space
 
     @property
     def idle(self) -> bool:
@@ -165,6 +172,8 @@ class Serving(Reading):
         if not self._own(slots):
             self._refuse(mailbox, request_id, Status.INVALID_REQUEST, NOT_OF_ONE_SHARD)
             return
+        if self.space.tight and self._lacks_room(mailbox, request_id, slots, keys, request.values):
+            return
         version = self.updates.next_version()
         records = list(map(make_record(version, 0, b"").__add__, request.values))
         self.updates.many(slots, keys, records, version, request.number, request.oldest, mailbox.client)
@@ -202,7 +211,18 @@ class Serving(Reading):
                 f"shard {replica.shard} has {len(configuration.members)} copies, writes need {self.min_copies}",
             )
             return False
+        if self.space.tight:
+            self.room.make(request)
         return True
+
+    def _lacks_room(
+        self, mailbox: Mailbox, request_id: int, slots: list[int], keys: list[bytes], values: list[bytes]
+    ) -> bool:
+        """Whether there is no room for a write. Then it has been answered."""
+        missing = self.room.missing_for(slots, keys, values)
+        if missing:
+            self._refuse(mailbox, request_id, Status.OUT_OF_SPACE, missing)
+        return bool(missing)
 
     def _incr(
         self,
@@ -214,17 +234,12 @@ class Serving(Reading):
         expiry: int,
         seen: int,
     ) -> None:
-        total = None
-        if value is None:
-            total = request.delta
-        elif len(value) <= _INTEGER_DIGITS_MAX and (value[1:] if value[:1] == b"-" else value).isdigit():
-            total = int(value) + request.delta
-        if total is None or not _INTEGER_MIN <= total <= _INTEGER_MAX:
+        text = incremented(value, request.delta)
+        if text is None:
             why = b"the value is no decimal 64-bit integer, or the sum would not be one"
             frame = result_frame(request_id, int(Status.NOT_AN_INTEGER), 0, why)
             self._answer_read(mailbox, request_id, seen, frame)
             return
-        text = b"%d" % total
         self._update(mailbox, request_id, slot, request, 0, text, expiry, text)
 
     def _update(
@@ -239,6 +254,8 @@ class Serving(Reading):
         reply: bytes = b"",
     ) -> None:
         """Make one update of one key, and answer it at its commit."""
+        if self.space.tight and not flags and self._lacks_room(mailbox, request_id, [slot], [request.key], [value]):
+            return
         number, oldest = request.number, request.oldest
         version = self.updates.one(slot, request.key, flags, value, expiry, number, oldest, mailbox.client, reply)
         frame = result_frame(request_id, _SUCCESS, version, reply)
@@ -258,7 +275,10 @@ class Serving(Reading):
         if request.mode is ExecuteMode.SINGLE:
             reply = keys.execute(commands[0], protocol)
         elif request.mode is ExecuteMode.BATCH:
-            parts = [keys.execute(command, protocol) for command in commands]
+            if self.space.tight and number:
+                parts = self._execute_each(commands, protocol)
+            else:
+                parts = [keys.execute(command, protocol) for command in commands]
             reply = replies.array(parts)
         elif any(keys.version(watched.key) != watched.version for watched in request.watched):
             reply = replies.nil_array(protocol)
@@ -267,6 +287,11 @@ class Serving(Reading):
         if keys.refused:
             self._refuse(mailbox, request_id, Status.INVALID_REQUEST, keys.refused)
             return
+        if self.space.tight and keys.effective and parts is None:
+            missing = self.room.missing_for_changes(keys.changes)
+            if missing:
+                self._refuse(mailbox, request_id, Status.OUT_OF_SPACE, missing)
+                return
         too_large = keys.too_large(reply)
         if too_large and parts is not None:
             self._refuse(mailbox, request_id, Status.INVALID_REQUEST, f"a batch of this size: {too_large.decode()}")
@@ -281,6 +306,26 @@ class Serving(Reading):
             if keys.changes:
                 seen = self.updates.several(keys.changes) & SEQUENCE_MAX
             self._answer_read(mailbox, request_id, seen, mailbox.executed(request_id, 0, reply, parts))
+
+    def _execute_each(self, commands: list[list[bytes]], protocol: int) -> list[bytes]:
+        """The replies to the commands of a batch. One for which there is no room changes nothing; the others go on."""
+        keys, room = self._keys, self.room
+        parts = []
+        grown = 0
+        for command in commands:
+            before, effective = dict(keys.changes), keys.effective
+            reply = keys.execute(command, protocol)
+            changed = {key: change for key, change in keys.changes.items() if before.get(key) is not change}
+            if changed:
+                more = room.grown(changed) - room.grown({key: before[key] for key in changed if key in before})
+                missing = room.missing(grown + more) if more > 0 else ""
+                if missing:
+                    keys.changes, keys.effective = before, effective
+                    reply = replies.error(f"OOM {missing}")
+                else:
+                    grown += more
+            parts.append(reply)
+        return parts
 
     def _answer_write(self, mailbox: Mailbox, request_id: int, version: int, frame: Any) -> None:
         sequence = sequence_of(version)

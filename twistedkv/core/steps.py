@@ -19,7 +19,7 @@ import attrs
 
 from twistedkv.clustermap import ClusterMap, Configuration, Member, Server
 from twistedkv.core.operations import Event, Operation
-from twistedkv.messages.coordinator import Sealed, ShardReport
+from twistedkv.messages.coordinator import NO_USAGE, Sealed, ShardReport, Usage
 
 
 @attrs.frozen
@@ -35,6 +35,8 @@ class Settings:
     replace_after_seconds: float
     respawns: bool = False
     """Servers 1 to `servers` are started again by this coordinator, under the same id."""
+    servers_max: int = 0
+    """And further ones up to so many in all, when these are short of space."""
 
 
 @attrs.frozen
@@ -90,6 +92,8 @@ class Step:
     """Servers that have been declared failed, with the pids that they had."""
     outcomes: list[tuple[str, str]] = attrs.Factory(list)
     """Operation id and error (empty: success), for operations that have ended."""
+    spawn: list[int] = attrs.Factory(list)
+    """Servers that are to be started here, besides those that are anyway."""
     departures: list[tuple[int, str]] = attrs.Factory(list)
     """Leaving servers that can go now, and what is wrong with that (empty: nothing)."""
 
@@ -105,6 +109,10 @@ class View:
     """Where its data are, in its own words."""
     keys: int = 0
     bytes_stored: int = 0
+    usage: Usage = NO_USAGE
+    """As it has said in its last heartbeat."""
+    given: int = 0
+    """Bytes of the copies that it was given since then."""
     reports: dict[int, ShardReport] = attrs.Factory(dict)
     told: list[ShardReport] | None = None
     """The list of which `reports` was made, if it came with a heartbeat: see `wire.coordinator.HeartbeatDecoder`."""
@@ -113,6 +121,27 @@ class View:
     failed_at: float = 0.0
     leaving_at: float = 0.0
     leaving_answered: bool = False
+
+
+@attrs.define
+class Shortage:
+    """Of space: which servers are short of it, and what is being done."""
+
+    servers: dict[int, None] = attrs.Factory(dict)
+    """Past their low mark."""
+    uneven: dict[int, float] = attrs.Factory(dict)
+    """Have been past it, as far as is known, and since when they have room for their share: they are given no copies
+    only to make the numbers of copies even."""
+    not_before: dict[int, float] = attrs.Factory(dict)
+    """When a server is looked at again."""
+    moving: dict[int, None] = attrs.Factory(dict)
+    """Had something moved away from them when they were looked at last: what was moved has to show first."""
+    next_look: float = 0.0
+    """When those in `uneven` are looked at again."""
+    spawned: dict[int, float] = attrs.Factory(dict)
+    """Servers that are being started, and since when."""
+    helpless: dict[int, str] = attrs.Factory(dict)
+    """For whom nothing can be done, and what an operator could do."""
 
 
 @attrs.define

@@ -25,6 +25,24 @@ _NOBODY = bytes(16)
 """Client id of updates that no client asked for."""
 
 
+_INTEGER_MAX = 2**63 - 1
+_INTEGER_MIN = -(2**63)
+_INTEGER_DIGITS_MAX = 20
+
+
+def incremented(value: bytes | None, delta: int) -> bytes | None:
+    """The text of a number after INCR (None: there is no value, which counts as 0).
+
+    None: the value is no decimal 64-bit integer, or the sum would not be one.
+    """
+    total = None
+    if value is None:
+        total = delta
+    elif len(value) <= _INTEGER_DIGITS_MAX and (value[1:] if value[:1] == b"-" else value).isdigit():
+        total = int(value) + delta
+    return b"%d" % total if total is not None and _INTEGER_MIN <= total <= _INTEGER_MAX else None
+
+
 class Updates:
     """See the module. `wall` gives milliseconds since 1970."""
 
@@ -114,7 +132,7 @@ class Updates:
 
     # Keys that expire.
 
-    def _tombstone(self) -> bytes:
+    def tombstone(self) -> bytes:
         """The record of what the next update deletes."""
         return make_record(self.next_version(), TOMBSTONE, b"")
 
@@ -122,7 +140,7 @@ class Updates:
         """Whether the moment of an expiring record has come: then the key is deleted now, on all copies."""
         if record_expiry(record) > self._wall():
             return False
-        self.several({key: (slot, self._tombstone())})
+        self.several({key: (slot, self.tombstone())})
         return True
 
     def expire(self, most: int) -> None:
@@ -132,7 +150,7 @@ class Updates:
             return
         now = self._wall()
         changes: Changes = {}
-        tombstone = self._tombstone()
+        tombstone = self.tombstone()
         for key in replica.expiries.due(now, most):
             slot = slot_of(key)
             try:

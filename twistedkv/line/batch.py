@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from twistedkv.client.lanes import Lane
 from twistedkv.client.operations import Waiter
+from twistedkv.errors import OutOfSpace
 from twistedkv.line.failures import reply_of
 from twistedkv.line.reply import RunReply
 from twistedkv.messages.client import Execute, ExecuteMode, PutMany
@@ -19,10 +21,12 @@ class Batch:
     As long as all are SETs without options, which they nearly always are, keys and values are kept as two columns.
     """
 
-    __slots__ = ("commands", "keys", "lane", "protocol", "size", "slot", "values", "waiters", "writes")
+    __slots__ = ("_refused", "commands", "keys", "lane", "protocol", "size", "slot", "values", "waiters", "writes")
 
-    def __init__(self, lane: Lane, slot: int) -> None:
+    def __init__(self, lane: Lane, slot: int, refused: Callable[[], None] = lambda: None) -> None:
         self.lane = lane
+        self._refused = refused
+        """To be told that there was no space for all of it."""
         self.slot = slot
         self.size = 0
         """Bytes of all arguments."""
@@ -58,6 +62,12 @@ class Batch:
         self.commands.append(command)
         self.waiters.append((waiter, 1))
 
+    def apart(self) -> None:
+        """Have each command executed as if it were alone, and refused as if it were: but for runs, with one reply."""
+        if len(self.keys) > 1 and not any(type(waiter) is RunReply for waiter, _ in self.waiters):
+            self.commands = _sets(self.keys, self.values)
+            self.keys, self.values = [], []
+
     def message(self) -> PutMany | Execute:
         """What asks a shard to execute them."""
         if self.commands:
@@ -90,6 +100,8 @@ class Batch:
 
     def errback(self, fail: Exception) -> None:
         """None of them has a reply."""
+        if isinstance(fail, OutOfSpace):
+            self._refused()
         for waiter, _ in self.waiters:
             if type(waiter) is RunReply:
                 waiter.part(self.lane, reply_of(fail))

@@ -22,7 +22,7 @@ def reply_of(error: Exception) -> bytes:
     if isinstance(error, NotEnoughCopies):
         return replies.error("NOREPLICAS Not enough good replicas to write.")
     if isinstance(error, OutOfSpace):
-        return replies.error("OOM command not allowed when used memory > 'maxmemory'.")
+        return replies.error(f"OOM not executed: {error}")
     if isinstance(error, ShardLost):
         return replies.error(f"CLUSTERDOWN The cluster is down: not executed: {error}")
     if isinstance(error, InvalidRequest):

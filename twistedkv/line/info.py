@@ -11,10 +11,12 @@ from collections.abc import Callable
 from twistedkv.line.clusterview import node_id
 from twistedkv.line.desk import Desk
 from twistedkv.messages.coordinator import ReplicaRole
+from twistedkv.watermarks import Eviction
 
 REDIS_VERSION = "7.0.15"
 """Whose commands and replies these are."""
 _ALL = (b"all", b"everything", b"default")
+_POLICIES = {Eviction.NONE: "noeviction", Eviction.LRU: "allkeys-lru", Eviction.TTL: "volatile-ttl"}
 _Fields = dict[str, object]
 
 
@@ -64,25 +66,38 @@ def _clients(desk: Desk) -> _Fields:
 
 def _memory(desk: Desk) -> _Fields:
     core = desk.server.core
-    used = 0 if core is None else core.store.bytes_stored
+    stored = 0 if core is None else core.store.bytes_stored
+    used = 0 if core is None else core.space.memory.used
+    limit = desk.server.options.limits.memory_bytes
     return {
         "used_memory": used,
         "used_memory_human": _human(used),
         "used_memory_rss": _resident_bytes(),
         "used_memory_peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "used_memory_dataset": used,
-        "maxmemory": 0,
-        "maxmemory_human": "0B",
-        "maxmemory_policy": "noeviction",
+        "used_memory_dataset": stored,
+        "maxmemory": limit,
+        "maxmemory_human": _human(limit),
+        "maxmemory_policy": policy_of(desk),
+        "twistedkv_space": "ok" if core is None else core.space.level.name.lower(),
+        "twistedkv_disk_used": 0 if core is None else core.space.disk.used,
+        "twistedkv_disk_limit": 0 if core is None else core.space.disk.limit,
     }
 
 
+def policy_of(desk: Desk) -> str:
+    """What is removed when memory is full, as Redis calls it."""
+    return _POLICIES[desk.server.options.limits.eviction]
+
+
 def _persistence(desk: Desk) -> _Fields:
+    core = desk.server.core
     return {
         "loading": 0,
         "twistedkv_engine": desk.server.options.engine,
         "twistedkv_durability": desk.server.options.durability if desk.server.options.engine != "memory" else "none",
         "async_loading": 0,
+        "twistedkv_scrubbed_slots": 0 if core is None else core.scrub.slots,
+        "twistedkv_mended_keys": 0 if core is None else core.scrub.mended,
         "rdb_changes_since_last_save": 0,
         "rdb_bgsave_in_progress": 0,
         "aof_enabled": 0,
@@ -97,7 +112,7 @@ def _stats(desk: Desk) -> _Fields:
         "instantaneous_ops_per_sec": desk.commands_each_second,
         "rejected_connections": desk.rejected,
         "expired_keys": 0,
-        "evicted_keys": 0,
+        "evicted_keys": 0 if desk.server.core is None else desk.server.core.space.evicted,
         "keyspace_hits": 0,
         "keyspace_misses": 0,
     }

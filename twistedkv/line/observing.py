@@ -9,7 +9,7 @@ from twistedkv.errors import CommandError
 from twistedkv.limits import SLOW_SECONDS, VALUE_BYTES_MAX
 from twistedkv.line.conversation import Conversation
 from twistedkv.line.desk import SLOW_KEPT, Slow
-from twistedkv.line.info import sections
+from twistedkv.line.info import policy_of, sections
 from twistedkv.resp import replies
 
 _SLOW_SHOWN = 10
@@ -34,8 +34,8 @@ def config_get(conversation: Conversation, argv: list[bytes]) -> bytes:
         b"cluster-enabled": b"yes",
         b"databases": b"1",
         b"maxclients": b"%d" % desk.connections_max,
-        b"maxmemory": b"0",
-        b"maxmemory-policy": b"noeviction",
+        b"maxmemory": b"%d" % desk.server.options.limits.memory_bytes,
+        b"maxmemory-policy": policy_of(desk).encode(),
         b"port": b"%d" % desk.server.line_port,
         b"proto-max-bulk-len": b"%d" % VALUE_BYTES_MAX,
         b"save": b"",

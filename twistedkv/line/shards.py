@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from twistedkv.client.lanes import Lane, LaneState
 from twistedkv.client.operations import BOUNCES, WRITES, Operation, Waiter, refusal
-from twistedkv.errors import DamagedRecord, OutcomeUnknown, Status, Unavailable
+from twistedkv.errors import OutcomeUnknown, Status, Unavailable
 from twistedkv.limits import (
     BATCH_BYTES_MAX,
     BATCH_COMMAND_ARGUMENTS_MAX,
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from twistedkv.core.replica import Replica
     from twistedkv.service.server import ServerService
 
+TIGHT_SECONDS = 10.0
+"""So long SETs for others are not made one request, after one was refused for want of space."""
 _SUCCESS = int(Status.SUCCESS)
 _STEADY = (LaneState.IDLE, LaneState.OPEN)
 
@@ -88,6 +90,8 @@ class Shards:
         """Reads on their way to another server, of each shard that has any."""
         self._behind: dict[Lane, deque[Operation]] = {}
         """What waits for them, and for what waits: the first is a write. Invariant: only of shards in `_reads`."""
+        self.tight_until = 0.0
+        """Until when another server is thought to be full, because it has said so."""
         server.before_flush.append(self._send_batches)
 
     def lane(self, slot: int) -> Lane | None:
@@ -146,9 +150,12 @@ class Shards:
                 self._send_batch(batch)
             elif not batches:
                 self._server.end_turn_soon()
-            batch = batches[lane] = Batch(lane, slot)
+            batch = batches[lane] = Batch(lane, slot, self._refused)
         batch.size += size
         return batch
+
+    def _refused(self) -> None:
+        self.tight_until = self._server.now() + TIGHT_SECONDS
 
     def put(self, waiter: Reply, slot: int, key: bytes, value: bytes) -> None:
         """As `execute` of a SET without options, of at most BATCH_COMMAND_BYTES_MAX."""
@@ -223,7 +230,16 @@ class Shards:
         for batch in batches.values():
             self._send_batch(batch)
 
+    @property
+    def tight(self) -> bool:
+        """Whether writes are refused for want of space, as far as is known here. Then SETs are executed one by one:
+        otherwise those of a batch are one request."""
+        core = self._server.core
+        return (core is not None and core.space.refuses) or self._server.now() < self.tight_until
+
     def _send_batch(self, batch: Batch) -> None:
+        if len(batch.keys) > 1 and self.tight:
+            batch.apart()
         self._send(batch, batch.slot, batch.message(), batch.writes)
 
     def _send(self, waiter: Waiter, slot: int, message: Execute | PutMany, writes: bool) -> None:
@@ -290,10 +306,7 @@ class Shards:
             leased = min(leased, replica.lease_until)
         core = self._server.core
         assert core is not None
-        try:
-            found = core.store.get_many(slots, keys)
-        except DamagedRecord:
-            return None
+        found = core.store.get_many(slots, keys)
         there = found if None not in found else list(filter(None, found))
         records = [record or b"" for record in found]
         if flagged(there) or not all(map(lt, records, map(bounds.__getitem__, lanes))):  # type: ignore[arg-type]

@@ -6,8 +6,10 @@ sent elsewhere, or a value may not be told yet, nothing is done here, and the co
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from twistedkv.errors import DamagedRecord
 from twistedkv.limits import BATCH_COMMAND_BYTES_MAX, KEY_BYTES_MAX, RUN_REPLY_BYTES_MAX
 from twistedkv.line.reply import Reply, RunReply
 from twistedkv.records import RECORD_HEAD_BYTES
@@ -64,14 +66,16 @@ def begun_run(conversation: Conversation, run: Run) -> bool:
     slots = slots_of(keys)
     shards = conversation.desk.shards
     if len(columns) == 2:
-        if not shards.known:
+        if not shards.known or shards.tight:
             return False
         reply = RunReply(conversation, [run.name, keys[0], columns[1][0]], conversation.heard_at)
         conversation.put_last(reply)
         conversation.written.update(shards.put_run(reply, slots, keys, columns[1]))
         conversation.last_command = b"set"
     else:
-        records = shards.values(slots, keys)
+        records = None
+        with suppress(DamagedRecord):  # each of them by itself, then
+            records = shards.values(slots, keys)
         if records is None or sum(map(len, records)) > RUN_REPLY_BYTES_MAX:
             return False
         conversation.last_command = b"get"

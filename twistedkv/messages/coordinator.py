@@ -5,6 +5,7 @@ from enum import IntEnum
 import attrs
 
 from twistedkv.clustermap import Configuration, Member
+from twistedkv.watermarks import Level
 
 
 class ReplicaRole(IntEnum):
@@ -39,6 +40,29 @@ class ShardReport:
     """Version of the newest update it holds."""
     commit: int
     """Sequence up to which it knows updates to be committed."""
+    bytes_stored: int = 0
+    """What the copy costs of that which is limited, about; 0 where nothing is."""
+
+
+@attrs.frozen
+class Usage:
+    """What a server uses of what it may use. Bytes; a limit of 0 is none."""
+
+    memory: int = 0
+    memory_limit: int = 0
+    disk: int = 0
+    disk_limit: int = 0
+    room: int = 2**62
+    """To the low mark. Negative: so many must go before the server has room again."""
+    spare: int = 2**62
+    """To the high mark."""
+    level: Level = Level.OK
+    evicts: bool = False
+    """It removes keys when it is full."""
+
+
+NO_USAGE = Usage()
+"""Of a server of which nothing is known, or that has no limits."""
 
 
 @attrs.define
@@ -71,6 +95,7 @@ class Started:
     engine: str
     """Where its data are, and what a power cut costs: for people."""
     reports: list[ShardReport]
+    usage: Usage = NO_USAGE
 
 
 @attrs.define
@@ -95,6 +120,7 @@ class Heartbeat:
     bytes_stored: int
     reports: list[ShardReport]
     fills: list[FillReport]
+    usage: Usage = NO_USAGE
 
 
 @attrs.define

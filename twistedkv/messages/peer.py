@@ -8,6 +8,7 @@ from enum import IntEnum
 import attrs
 
 from twistedkv.clustermap import Configuration
+from twistedkv.watermarks import Level
 
 
 class Refusal(IntEnum):
@@ -121,6 +122,8 @@ class Ack:
     heard: int
     """All up to this one have come, and what they say of epochs and leases is obeyed."""
     refused: list[RefusedSection]
+    level: Level = Level.OK
+    """How full the server is that says so."""
 
 
 @attrs.define

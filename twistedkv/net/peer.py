@@ -10,6 +10,7 @@ from twistedkv.core.turn import PeerMessage
 from twistedkv.errors import ProtocolError
 from twistedkv.messages.peer import BeginFill, Configure, RefusedSection, Replicate, SlotQuery
 from twistedkv.net.failstop import fail_stop
+from twistedkv.watermarks import Level
 from twistedkv.wire.frames import Frame, encode_frame
 from twistedkv.wire.peer import (
     ACK,
@@ -75,6 +76,7 @@ class PeerReceiver:
         self._server = server
         self._number = self._heard = self._said = 0
         """Of frames: up to which all may be relied on, have come, and were said to have come."""
+        self._level = Level.OK
         server.links.receiver_connected(self)
 
     @fail_stop
@@ -86,11 +88,11 @@ class PeerReceiver:
             return
         now = self._server.now()
         refused: list[RefusedSection] = []
-        number = 0
+        number, level = 0, Level.OK
         for message_type, _, _, body in frames:
             if message_type == REPLICATE:
                 ack = core.replicate(decode_replicate(body), now)
-                number = ack.number
+                number, level = ack.number, ack.level
                 refused += ack.refused
                 continue
             message = FAMILY.decode(message_type, body)
@@ -105,9 +107,9 @@ class PeerReceiver:
         if number:
             if self._server.stable:
                 self._number = self._heard = self._said = number
-                self.connection.send(ACK, encode_ack(number, number, refused))
+                self.connection.send(ACK, encode_ack(number, number, refused, level))
             else:
-                self._heard = number
+                self._heard, self._level = number, level
                 self._server.when_stable(partial(self._stable, number))
                 if refused:
                     self._acknowledge(refused)
@@ -127,7 +129,7 @@ class PeerReceiver:
     def _acknowledge(self, refused: list[RefusedSection]) -> None:
         if not self.connection.closed:
             self._said = self._heard
-            self.connection.send(ACK, encode_ack(self._number, self._heard, refused))
+            self.connection.send(ACK, encode_ack(self._number, self._heard, refused, self._level))
 
     def connection_lost(self, reason: str) -> None:
         """Nothing depends on it."""

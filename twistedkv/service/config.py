@@ -36,6 +36,8 @@ from twistedkv.service.knobs import (
     seconds,
     text,
 )
+from twistedkv.service.space import SPACE_KNOBS, take_limits
+from twistedkv.watermarks import NO_LIMITS, Limits
 
 DEFAULT_LINE_PORT = 7379
 DEFAULT_CLUSTER = "twistedkv"
@@ -86,6 +88,8 @@ class ServerOptions:
     """Of a durable engine. "sync": nothing is acknowledged that is not stored. "interval": see `sync_interval`."""
     sync_interval: float = 0.1
     """With "interval": seconds between two times that everything is stored; what came since the last may be lost."""
+    limits: Limits = NO_LIMITS
+    """How full it may become."""
     die_with_parent: bool = False
     """Started by `cluster`: end when standard input reaches its end or the parent dies."""
 
@@ -131,6 +135,10 @@ class CoordinatorOptions:
     """See ServerOptions; for the spawned servers, as the following. Their files are in `base_dir`."""
     durability: str = "sync"
     sync_interval: float = 0.1
+    limits: Limits = NO_LIMITS
+    """See ServerOptions; for the spawned servers."""
+    servers_max: int = 0
+    """Servers may be started up to so many when those that run are short of space. Less than `servers`: none."""
     accept_loss: bool = False
     """Begin with empty shards where a killed run took the data with it."""
 
@@ -157,6 +165,8 @@ _STORAGE_KNOBS = (
     Knob("sync-interval", seconds(0.001, 60), "with interval: seconds of writes that a crash may cost [0.1]"),
 )
 
+_SPACE_KNOBS = tuple(Knob(*each) for each in SPACE_KNOBS)
+
 SERVER_KNOBS = (
     Knob("coordinator", address, "host:port of the coordinator [127.0.0.1:7400]", short="c"),
     Knob("cluster", _ANY_NAME, "name of the cluster to join [whichever the coordinator has]"),
@@ -170,6 +180,7 @@ SERVER_KNOBS = (
     *_STORAGE_KNOBS,
     Knob("data-dir", path, "where lmdb has its files (in store), and dumps are written [.]"),
     Knob("store-dir", path, "where lmdb has its files, if elsewhere"),
+    *_SPACE_KNOBS,
     Knob("die-with-parent", boolean, "end when the parent process or standard input ends", flag=True),
 )
 
@@ -191,6 +202,12 @@ _COORDINATOR_KNOBS = (
     *_LINE_KNOBS,
     Knob("course-port", _PORT, "port for clients of the original system, one more for each spawned server [0: none]"),
     *_STORAGE_KNOBS,
+    *_SPACE_KNOBS,
+    Knob(
+        "servers-max",
+        integer(0, SERVERS_MAX),
+        "servers to start at most, when those that run are short of space [0: no more than servers]",
+    ),
     Knob("base-dir", path, "directory of the map store, the logs, and the servers' data [.cluster]", short="b"),
     Knob("ready-file", path, "file to write when every shard is served"),
 )
@@ -211,6 +228,7 @@ def server_options(given: Mapping[str, Any], file: str | None = None) -> ServerO
         values["server_id"] = values.pop("id")
     if "line_idle" in values:
         values["line_idle_seconds"] = values.pop("line_idle")
+    take_limits(values)
     return ServerOptions(**values)
 
 
@@ -226,10 +244,11 @@ def cluster_options(given: Mapping[str, Any], file: str | None = None) -> Coordi
 
 def _check_ports(options: CoordinatorOptions) -> None:
     """Raise ConfigurationError if two of those that listen on this machine were to have the same port."""
+    most = max(options.servers, options.servers_max)
     wanted = (
         ("port", options.port, 1),
-        ("line-port", options.line_port, options.servers),
-        ("course-port", options.course_port, options.servers + 1),
+        ("line-port", options.line_port, most),
+        ("course-port", options.course_port, most + 1),
     )
     ranges = [(name, range(first, first + count)) for name, first, count in wanted if first]
     for (name, ports), (other, more) in combinations(ranges, 2):
@@ -249,12 +268,12 @@ def _coordinator(values: dict[str, Any]) -> CoordinatorOptions:
         values["line_idle_seconds"] = values.pop("line_idle")
     if "shards" not in values:
         values["shards"] = min(SHARDS_PER_SERVER * values.get("servers", 3), SHARDS_MAX)
+    take_limits(values)
     options = CoordinatorOptions(**values)
+    most = max(options.servers, options.servers_max)
     for name, port in (("line-port", options.line_port), ("course-port", options.course_port)):
-        if port + options.servers > 65535:
-            raise ConfigurationError(
-                f"{name}: {port} leaves no ports for {options.servers} servers: choose a smaller one"
-            )
+        if port + most > 65535:
+            raise ConfigurationError(f"{name}: {port} leaves no ports for {most} servers: choose a smaller one")
     if options.spawn:
         _check_ports(options)
     if options.copies > options.servers:

@@ -118,6 +118,7 @@ class CoordinatorService(MultiService):
             heartbeat_seconds=options.heartbeat_seconds,
             replace_after_seconds=options.replace_after_seconds,
             respawns=options.spawn,
+            servers_max=options.servers_max,
         )
 
     # Life.
@@ -261,6 +262,9 @@ class CoordinatorService(MultiService):
             self._tell(step.change.events)
         if step.failed:
             self._replace_failed()
+        for server_id in step.spawn:
+            if self.spawner is not None:
+                self.spawner.add(server_id)
         for server_id, text in step.departures:
             if server_id in connections.servers:
                 connections.servers[server_id].answer_leaving(text)

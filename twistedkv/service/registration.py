@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistedkv.core.handshake import make_hello
+from twistedkv.core.space import Space
 from twistedkv.errors import ConfigurationError, Status
 from twistedkv.limits import BACKOFF_SECONDS_MAX, MISSED_BEATS
 from twistedkv.messages.client import MapUpdate, Result
@@ -175,6 +176,7 @@ class Registration:
             server.options.standby,
             server.options.storage,
             core.reports() if core is not None else [],
+            core.space.usage() if core is not None else Space(limits=server.options.limits).usage(),
         )
         self._call(started, _ANSWER_SECONDS).addCallbacks(self._registered, self._not_registered, (connection,))
 

@@ -35,7 +35,8 @@ from twistedkv.service.links import Links
 from twistedkv.service.listening import listen
 from twistedkv.service.registration import Registration
 from twistedkv.service.writing import Writer
-from twistedkv.storage.durable import Batch, DurableStore
+from twistedkv.storage.disk import Batch
+from twistedkv.storage.durable import DurableStore
 from twistedkv.storage.interface import Store
 from twistedkv.storage.memory import MemoryStore
 
@@ -219,8 +220,9 @@ class ServerService(MultiService):
     def _make_core(self, timing: Timing) -> ServerCore:
         assert self.store is not None
         member = Member(self.server_id, self.store_id)
-        core = ServerCore(member, self.store, timing, self.reactor.seconds, self._wall)
-        core.restore()
+        limits = self.options.limits
+        core = ServerCore(member, self.store, timing, self.reactor.seconds, self._wall, limits)
+        core.stability.restore()
         return core
 
     def claim(self, cluster: str, coordinator: bytes) -> None:
@@ -249,7 +251,7 @@ class ServerService(MultiService):
                 core = self._make_core(timing)
             else:
                 core.set_timing(timing)
-                core.promise_anew(self.now())
+                core.stability.promise(self.now())
             self.core = core
             log.info("registered as server {server}, store {store}", server=server_id, store=self.store_id.hex())
         else:

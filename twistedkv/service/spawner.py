@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from twistedkv.mapstore.interface import SpawnedProcess
 from twistedkv.service.parent import PARENT_VARIABLE
 from twistedkv.service.processes import LocalProcesses, Processes
+from twistedkv.service.space import space_arguments
 
 if TYPE_CHECKING:
     from twistedkv.service.coordinator import CoordinatorService
@@ -98,7 +99,7 @@ def _how(reason: Failure) -> str:
 
 
 class Spawner:
-    """Keeps servers 1 to `options.servers` running on this host."""
+    """Keeps servers 1 to `options.servers` running on this host, and those that were added."""
 
     def __init__(self, coordinator: CoordinatorService, processes: Processes | None = None) -> None:
         self._coordinator = coordinator
@@ -115,6 +116,8 @@ class Spawner:
     def start(self) -> None:
         """Take back what runs already, start the rest."""
         for recorded in self._coordinator.store.processes():
+            if not self._options.owns_servers:  # there may be more than at first: servers were short of space
+                self._locals.setdefault(recorded.server_id, _Local(recorded.server_id))
             local = self._locals.get(recorded.server_id)
             if self._options.owns_servers or recorded.boot != self._boot or not recorded.start_time:
                 continue
@@ -126,6 +129,12 @@ class Spawner:
         for local in self._locals.values():
             if not local.pid:
                 self._spawn(local)
+
+    def add(self, server_id: int) -> None:
+        """Keep this one running as well."""
+        if server_id not in self._locals and self._stopping is None:
+            local = self._locals[server_id] = _Local(server_id)
+            self._spawn_later(local)
 
     def replace(self, server_id: int, pid: int) -> None:
         """The server with this process was declared failed: kill what is left of it, and start another."""
@@ -236,6 +245,7 @@ class Spawner:
             f"--line-port={options.line_port and options.line_port + local.server_id - 1}",
             f"--line-idle={options.line_idle_seconds:g}",
             f"--course-port={options.course_port and options.course_port + local.server_id}",
+            *space_arguments(options.limits),
         ]
         environment = {key: value for key, value in os.environ.items() if key != "TWISTEDKV_FAIL"}
         if options.moved:

@@ -15,7 +15,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistedkv.errors import DiskFull, StorageFailed
-from twistedkv.storage.durable import Batch, DurableStore
+from twistedkv.storage.disk import Batch
+from twistedkv.storage.durable import DurableStore
 
 log = Logger()
 

@@ -28,6 +28,7 @@ from twistedkv.simulation.reactor import HostClock
 from twistedkv.simulation.spawning import SimulatedProcesses
 from twistedkv.simulation.timeline import Timeline
 from twistedkv.storage.interface import Store
+from twistedkv.watermarks import NO_LIMITS, Limits
 
 COORDINATOR_HOST = "10.0.0.100"
 COORDINATOR_PORT = 7400
@@ -56,6 +57,8 @@ class Shape:
     """What servers hold is on their disks."""
     moved: bool = False
     """Line clients are sent to the server that has their keys."""
+    limits: Limits = NO_LIMITS
+    """Of each server."""
     standbys: int = 0
     """Servers more than those, started as standbys."""
 
@@ -217,6 +220,7 @@ class Cluster:
             host=host,
             standby=server_id > self.shape.servers,
             line_port=LINE_PORT,
+            limits=self.shape.limits,
         )
 
         wall = self.wall_of(host)

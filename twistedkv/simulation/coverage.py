@@ -30,6 +30,8 @@ WANTED: Mapping[str, str] = {
     "second failure": "second failure during recovery",
     "server.returned": "server that was taken for failed, or cut off, and returns",
     "server.replaced": "replaced server",
+    "no room": "write that is refused because a copy is full",
+    "space.ok": "server that was full and has room again",
     "coordinator started again": "coordinator restart",
     "refused: HOLDS": "copy that came back with its data",
     "fault: power cut": "power cut of all servers",

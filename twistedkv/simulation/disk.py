@@ -41,6 +41,9 @@ class SimulatedMapStore(MemoryMapStore):
         self._fault("after")
 
 
+DISK_BYTES = 1 << 40
+
+
 class SimulatedStore(MemoryStore):
     """Of one server process. When `fails()`, what is to be stored is not."""
 
@@ -49,8 +52,14 @@ class SimulatedStore(MemoryStore):
         self._process = process
         self._fails = fails
         self._failed = False
+        self.full = False
+        """Whether its disk is said to be full. It stores what it is told nevertheless."""
         self._used: dict[int, None] = {}
         """Slots that were ever written: few, where a shard has thousands."""
+
+    def space(self) -> tuple[int, int]:
+        """See Store."""
+        return (DISK_BYTES if self.full else 0), DISK_BYTES
 
     def held(self, slots: range) -> dict[bytes, bytes]:
         """All records in these slots, by key."""

@@ -14,9 +14,11 @@ from twisted.python.failure import Failure
 
 from twistedkv.chunks import Chunk
 from twistedkv.errors import DiskFull, StorageFailed
+from twistedkv.simulation.disk import DISK_BYTES
 from twistedkv.simulation.process import Process
 from twistedkv.simulation.timeline import Killed
-from twistedkv.storage.durable import Batch, DurableStore, Found
+from twistedkv.storage.disk import Batch, Found
+from twistedkv.storage.durable import DurableStore
 
 
 class Platter:
@@ -55,7 +57,7 @@ class Platter:
 
 
 class SimulatedDisk:
-    """`storage.durable.Disk` of one process. `seconds()` is how long the next batch takes; `fault()` may raise."""
+    """`storage.disk.Disk` of one process. `seconds()` is how long the next batch takes; `fault()` may raise."""
 
     def __init__(
         self,
@@ -149,7 +151,7 @@ class SimulatedDisk:
 
     def room(self) -> tuple[int, int]:
         """See Disk."""
-        return 0, 1
+        return 0, 0
 
     def close(self) -> None:
         """See Disk."""
@@ -161,7 +163,13 @@ class SimulatedDurableStore(DurableStore):
     def __init__(self, disk: SimulatedDisk, process: Process) -> None:
         super().__init__(disk)
         self.unfolded_max = disk.unfolded_max
+        self.full = False
+        """Whether its disk is said to be full: see `simulation.disk.SimulatedStore`."""
         self._process = process
+
+    def space(self) -> tuple[int, int]:
+        """See Store."""
+        return (DISK_BYTES if self.full else 0), DISK_BYTES
 
     def held(self, slots: range) -> dict[bytes, bytes]:
         """All records in these slots, by key."""

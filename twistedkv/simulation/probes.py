@@ -14,6 +14,7 @@ from twistedkv.core.dedup import DedupTable, Lookup
 from twistedkv.core.leading import Leading
 from twistedkv.core.operations import Kind
 from twistedkv.core.replica import Replica
+from twistedkv.core.room import Room
 from twistedkv.core.serving import Serving
 from twistedkv.errors import StorageFailed
 from twistedkv.messages.coordinator import ReplicaRole
@@ -62,6 +63,10 @@ def counting(counts: dict[str, int]) -> Iterator[None]:
         if state.switches:
             add("coordinator ended while switching")
 
+    def looked_for_room(result: str, *_: Any) -> None:
+        if result:
+            add("no room")
+
     def storage_failed(result: Any, *_: Any) -> None:
         add("looked at: I15")
 
@@ -75,6 +80,7 @@ def counting(counts: dict[str, int]) -> Iterator[None]:
             (DedupTable, "find", found),
             (Leading, "_try_to_serve", tried),
             (Serving, "_answer_read", answered),
+            (Room, "missing", looked_for_room),
             (Process, "_exit", exited),
             (StorageFailed, "__init__", storage_failed),
         ):

@@ -11,7 +11,11 @@ from twistedkv.chunks import Archive, Chunk
 
 
 class Store(Protocol):
-    """Records by slot and key. One store serves all shards of a server; each slot belongs to one shard."""
+    """Records by slot and key. One store serves all shards of a server; each slot belongs to one shard.
+
+    One that keeps them on a disk also has `space() -> (bytes used, bytes there are)`, and, if not all of them are in
+    memory, `memory() -> bytes used` (`core.space`).
+    """
 
     @property
     def keys(self) -> int:

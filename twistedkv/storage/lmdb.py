@@ -32,7 +32,7 @@ from twistedkv.errors import ConfigurationError, DamagedRecord, DiskFull, Storag
 from twistedkv.limits import SHARDS_MAX
 from twistedkv.storage.checked import CHECKSUM_BYTES, open_item, open_record, seal_item
 from twistedkv.storage.directory import LOCK_BYTES, allocate, lengthen, lock_directory, sync_directories
-from twistedkv.storage.durable import Batch, Found
+from twistedkv.storage.disk import Batch, Found
 
 FORMAT = b"1"
 MAP_BYTES = 256 * 1024 * 1024
@@ -70,7 +70,7 @@ _DAMAGE_AT_OPENING = (
 
 
 class LmdbDisk:
-    """`storage.durable.Disk` in a directory, which is made if there is none.
+    """`storage.disk.Disk` in a directory, which is made if there is none.
 
     `bytes_max`: what its file may have; 0: whatever the file system has. Raises ConfigurationError, with what to do,
     when the directory cannot be used or is not for this version, StorageFailed when what is in it is damaged.

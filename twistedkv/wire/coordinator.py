@@ -30,9 +30,11 @@ from twistedkv.messages.coordinator import (
     UpdatePrimaryFailed,
     UpdateSecondary,
     UpdateSecondaryFailed,
+    Usage,
 )
+from twistedkv.watermarks import Level
 from twistedkv.wire.client import CONFIG_RESP, RESULT
-from twistedkv.wire.fields import U8, U16, U32, U64, Bytes, Enumerated, Family, Flag, Layout, Many, Rest, Text
+from twistedkv.wire.fields import I64, U8, U16, U32, U64, Bytes, Enumerated, Family, Flag, Layout, Many, Rest, Text
 from twistedkv.wire.shared import CLUSTER_MAP, CONFIGURATION, IDENTITY, MEMBER, TEXT
 
 STARTED = 0x40
@@ -58,7 +60,25 @@ ADMIN = 0x60
 ADMIN_REPLY = 0x61
 
 _REPORT = Layout(
-    ShardReport, ("shard", U16), ("epoch", U32), ("role", Enumerated(ReplicaRole)), ("last", U64), ("commit", U64)
+    ShardReport,
+    ("shard", U16),
+    ("epoch", U32),
+    ("role", Enumerated(ReplicaRole)),
+    ("last", U64),
+    ("commit", U64),
+    ("bytes_stored", U64),
+)
+_LEVELS = tuple(Level)
+_USAGE = Layout(
+    Usage,
+    ("memory", U64),
+    ("memory_limit", U64),
+    ("disk", U64),
+    ("disk_limit", U64),
+    ("room", I64),
+    ("spare", I64),
+    ("level", Enumerated(Level)),
+    ("evicts", Flag()),
 )
 _REPORTS = Many(U16, _REPORT, SHARDS_MAX)
 _FILL_REPORT = Layout(
@@ -82,6 +102,7 @@ FAMILY = Family(
             ("standby", Flag()),
             ("engine", Text(U8, ENGINE_BYTES_MAX)),
             ("reports", _REPORTS),
+            ("usage", _USAGE),
         ),
     ),
     (
@@ -100,6 +121,7 @@ FAMILY = Family(
             ("bytes_stored", U64),
             ("reports", _REPORTS),
             ("fills", Many(U16, _FILL_REPORT, SHARDS_MAX)),
+            ("usage", _USAGE),
         ),
     ),
     (UPDATED_PRIMARY, Layout(UpdatedPrimary, *_UPDATED)),
@@ -137,14 +159,17 @@ class HeartbeatDecoder:
     NUMBERS_BEATS = 5
 
     _HEAD = Struct(">H16sQQQQH")
-    _REPORT_BYTES = 23
-    _NUMBERS = Struct(">7xQQ")
+    _REPORT_BYTES = 31
+    _NUMBERS = Struct(">7xQQQ")
     _SAME_BYTES = 7
     """Of a report: shard, epoch, role."""
+    _USAGE = Struct(">QQQQqqBB")
 
     def __init__(self) -> None:
         self._columns: list[bytes] = []
         self._reports: list[ShardReport] | None = None
+        self._packed_usage = b""
+        self._usage = Usage()
 
     def decode(self, body: bytes) -> Heartbeat:
         """The message whose body this is. Raises ProtocolError."""
@@ -156,12 +181,23 @@ class HeartbeatDecoder:
         packed = body[head.size : end]
         size = self._REPORT_BYTES
         columns = [packed[place::size] for place in range(self._SAME_BYTES)]
-        if self._reports is None or columns != self._columns or len(body) != end + 2 or body[end:] != b"\0\0":
+        usage = body[end + 2 :]
+        plain = len(usage) == self._USAGE.size and body[end : end + 2] == b"\0\0"
+        if self._reports is None or columns != self._columns or not plain:
             message: Heartbeat = FAMILY.layouts[HEARTBEAT].decode(body)
             self._columns, self._reports = columns, message.reports
             return message
+        if usage != self._packed_usage:
+            self._usage, self._packed_usage = self._usage_of(usage), usage
         if beat % self.NUMBERS_BEATS == server_id % self.NUMBERS_BEATS:
-            for report, (last, commit) in zip(self._reports, self._NUMBERS.iter_unpack(packed), strict=True):
+            for report, (last, commit, size) in zip(self._reports, self._NUMBERS.iter_unpack(packed), strict=True):
                 report.last = last
                 report.commit = commit
-        return Heartbeat(server_id, store_id, beat, map_version, keys, bytes_stored, self._reports, [])
+                report.bytes_stored = size
+        return Heartbeat(server_id, store_id, beat, map_version, keys, bytes_stored, self._reports, [], self._usage)
+
+    def _usage_of(self, packed: bytes) -> Usage:
+        memory, memory_limit, disk, disk_limit, room, spare, level, evicts = self._USAGE.unpack(packed)
+        if level >= len(_LEVELS) or evicts > 1:
+            return _USAGE.read(packed, 0)[0]  # which says what is wrong
+        return Usage(memory, memory_limit, disk, disk_limit, room, spare, _LEVELS[level], bool(evicts))

@@ -21,6 +21,7 @@ from twistedkv.messages.peer import (
     SlotState,
     SlotView,
 )
+from twistedkv.watermarks import Level
 from twistedkv.wire.fields import U16, U32, U64, Bytes, Enumerated, Family, Flag, Layout, Many, Rest
 from twistedkv.wire.shared import CONFIGURATION
 
@@ -81,6 +82,7 @@ FAMILY = Family(
                     SHARDS_MAX,
                 ),
             ),
+            ("level", Enumerated(Level)),
         ),
     ),
     (
@@ -102,22 +104,26 @@ FAMILY = Family(
     (SLOT_STATE, Layout(SlotState, *_SLOT, ("body", Rest()))),
 )
 
-_ACK_HEAD = Struct(">QQH")
+_SHORT_ACK = Struct(">QQHB")
+"""Without anything that was refused."""
+_LEVELS = tuple(Level)
 _REPLICATE_HEAD = Struct(">QH")
 _SECTION_HEAD = Struct(">HIQQII")
 
 
-def encode_ack(number: int, heard: int, refused: list[RefusedSection]) -> bytes:
+def encode_ack(number: int, heard: int, refused: list[RefusedSection], level: Level = Level.OK) -> bytes:
     """The body of an ACK."""
-    return FAMILY.layouts[ACK].encode(Ack(number, heard, refused)) if refused else _ACK_HEAD.pack(number, heard, 0)
+    if refused:
+        return FAMILY.layouts[ACK].encode(Ack(number, heard, refused, level))
+    return _SHORT_ACK.pack(number, heard, 0, level)
 
 
 def decode_ack(body: bytes) -> Ack:
     """The ACK whose body this is. Raises ProtocolError when bytes are missing or left over."""
-    if len(body) == _ACK_HEAD.size:
-        number, heard, refused = _ACK_HEAD.unpack(body)
-        if not refused:
-            return Ack(number, heard, [])
+    if len(body) == _SHORT_ACK.size:
+        number, heard, refused, level = _SHORT_ACK.unpack(body)
+        if not refused and level < len(_LEVELS):
+            return Ack(number, heard, [], _LEVELS[level])
     ack: Ack = FAMILY.layouts[ACK].decode(body)
     return ack
 

@@ -16,6 +16,7 @@ KINDS = (
     "fill disk",
     "slow disk",
     "power cut",
+    "fill server",
     "cut coordinator",
     "cut peers",
     "isolate server",

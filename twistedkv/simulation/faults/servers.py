@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import Any
 
 from twistedkv.simulation.faults.scene import Scene
@@ -108,6 +109,22 @@ class ServerFaults:
                 process.kill("lost its power", silent=True)
         return True
 
+    def fill_server(self, chance: random.Random, seconds: float) -> bool:
+        """Its disk is full for a while. It goes on, and so do the others: no copy is out of service for that."""
+        process = self._cluster.processes.get(f"server {chance.choice(self._scene.servers)}")
+        core = None if process is None or not process.running else process.program.core
+        if process is None or core is None or core.store.full:
+            return False
+        self._timeline.tell(f"{process.name}: its disk is full for {seconds:.2f} s")
+        core.store.full = True
+        self._scene.later(seconds, partial(self._empty, process))
+        return True
+
+    def _empty(self, process: Process) -> None:
+        core = process.program.core if process.alive else None
+        if core is not None:
+            core.store.full = False
+
     def _storage_fault(self, server_id: int) -> bool:
         scene = self._scene
         return not scene.over and server_id in scene.unstorable and scene.expendable(server_id)
@@ -131,6 +148,9 @@ class ServerFaults:
         self._scene.unstorable.clear()
         self._scene.full.clear()
         self._scene.slow_disks.clear()
+        for process in self._cluster.processes.values():
+            if process.name.startswith("server "):
+                self._empty(process)
         for server_id in self._scene.servers:
             if not self._cluster.shape.spawned(server_id):
                 self._timeline.at(self._timeline.now, self._keep, server_id)
