@@ -20,7 +20,8 @@ def test_nothing_is_wrong_in_a_batch_that_has_seen_everything() -> None:
     for outcome in run_batch(range(1, SEEDS + 1), SECONDS, jobs=2):
         totals.add(outcome)
         problems += [f"seed {outcome.seed}: {problem}" for problem in outcome.problems]
-        assert outcome.acknowledged > 50
+        # Disks that are full or slow and power cuts may take most of the time from a durable cluster.
+        assert outcome.acknowledged > (5 if outcome.configuration["cluster"]["durable"] else 50)
     assert not problems, "\n".join(problems)
     assert not totals.missing
 
