@@ -15,9 +15,10 @@ ARGS ?=
 SEEDS ?= 100
 JOBS ?= 2
 SECONDS_EACH ?= 60
+ROUNDS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: compiled run test lint format bench guard matrix faults acceptance clients simulate tools mutants torture fuzz clean help
+.PHONY: compiled run test lint format bench guard matrix faults powercuts acceptance clients simulate tools mutants torture fuzz clean help
 
 run: $(READY) ## start a local cluster in the foreground (more options: make run ARGS="--servers 5 --copies 3")
 	@exec $(BIN)/twistd -n --pidfile= twistedkv cluster --base-dir $(BASE_DIR) $(ARGS)
@@ -46,6 +47,10 @@ matrix: $(READY) ## kill and freeze each process at each step of a recovery, and
 faults: $(READY) ## faults on real processes, the histories checked (some of them: make faults ARGS="kill-primary")
 	@$(BIN)/python -m tests.faults $(ARGS)
 
+powercuts: $(READY) ## cut the power of real processes' disks, of one node and of all (more: make powercuts ROUNDS=300)
+	@$(BIN)/python -m tests.faults power-cut-node power-cut-all power-cut-interval \
+	    --times $$(( ($(ROUNDS) + 29) / 30 )) $(ARGS)
+
 acceptance: $(READY) ## what the system is asked to withstand, on real processes and real input (about fifteen minutes)
 	@failed=0; for script in workload ports packages daemons switching without_coordinator backup; do \
 	    $(BIN)/python -m tests.acceptance.$$script || failed=1; done; exit $$failed
@@ -66,6 +71,10 @@ tools: ## install what some tests need of the system, where it is missing (Debia
 	    command -v redis-cli >/dev/null || missing="$$missing redis-tools"; \
 	    command -v redis-server >/dev/null || missing="$$missing redis-server"; \
     command -v etcd >/dev/null || missing="$$missing etcd-server"; \
+    command -v strace >/dev/null || missing="$$missing strace"; \
+    command -v mkfs.ext4 >/dev/null || [ -x /usr/sbin/mkfs.ext4 ] || missing="$$missing e2fsprogs"; \
+    command -v mount >/dev/null || missing="$$missing mount"; \
+    command -v faketime >/dev/null || missing="$$missing faketime"; \
     command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
 	    [ -z "$$missing" ] || { apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
 

@@ -9,8 +9,9 @@
 Each records the history of its clients, has both checkers judge it, asks every copy what it holds, and measures how
 long it takes until all is whole again. What a failed one leaves, histories and logs, is kept in any case.
 
-Those that cut the network need namespaces and nftables. Where these are missing they are skipped, with the reason; with
-CI=true in the environment that is a failure.
+Those that cut the network need namespaces and nftables, those that cut the power file systems on loop devices, others
+strace or libfaketime. Where these are missing they are skipped, with the reason; with CI=true in the environment that
+is a failure.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ from pathlib import Path
 import attrs
 
 from tests.acceptance.report import Report
-from tests.faults.network import missing
+from tests.faults import clocks, images, network, tracing
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.scene import Figures
 from tests.faults.stage import Scenario, Stage, named
+from tests.live.cluster import PATIENCE_SECONDS
 
-SCENARIO_SECONDS_MAX = 180
+SCENARIO_SECONDS_MAX = 240
+MISSING = {"network": network.missing, "disks": images.missing, "tracing": tracing.missing, "clocks": clocks.missing}
+"""What a scenario may need, and what says why it is not here, if it is not."""
 HEADINGS = ("scenario", "result", "faults", "operations", "unknown", "stall", "whole after", "seconds")
 
 
@@ -89,16 +93,18 @@ def _limited(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before[1])
 
 
-def play(scenario: Scenario, seed: int, keep: Path | None) -> Outcome:
-    """One scenario, once."""
+def play(scenario: Scenario, seed: int, keep: Path | None, *, short: bool = False) -> Outcome:
+    """One scenario, once. A short one is not asked how long its recoveries take."""
     began = time.monotonic()
     report = Report(f"{scenario.name}, seed {seed}: {scenario.about}")
     with tempfile.TemporaryDirectory(prefix="twistedkv-faults-") as name:
         directory = Path(name)
         stage = Stage(scenario.name, report, directory, seed, directory / "kept")
+        if short:
+            stage.recovery_seconds_max = PATIENCE_SECONDS
         try:
             with _limited(SCENARIO_SECONDS_MAX):
-                scenario.run(stage)
+                scenario.run(stage, **(scenario.short if short else {}))
         except AssertionError as error:
             report.holds(False, "the scenario came to its end", error)
         except Exception:
@@ -138,6 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--times", type=int, default=1, help="how often each [1]")
     parser.add_argument("--seed", type=int, help="of the first round; the next has the next one [by chance]")
     parser.add_argument("--keep-history", type=Path, metavar="DIR", help="where all histories and logs are kept")
+    parser.add_argument("--short", action="store_true", help="as short as in `make test`")
     parser.add_argument("--list", action="store_true", help="say what there is")
     options = parser.parse_args(arguments)
     try:
@@ -148,19 +155,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for scenario in chosen:
             print(f"{scenario.name:30} {scenario.about}")
         return 0
-    why_not = missing() if any(scenario.network for scenario in chosen) else ""
+    why_not = {
+        need: missing() if any(need in scenario.needs for scenario in chosen) else ""
+        for need, missing in MISSING.items()
+    }
     seed = random.SystemRandom().randrange(1, 1_000_000) if options.seed is None else options.seed
     outcomes: list[Outcome] = []
     interrupted = False
     try:
         for time_number in range(options.times):
             for scenario in chosen:
-                if scenario.network and why_not:
+                reasons = [why_not[need] for need in scenario.needs if why_not[need]]
+                if reasons:
                     result = "FAIL" if os.environ.get("CI") == "true" else "skipped"
-                    print(f"== {scenario.name}: {result}: {why_not}\n", flush=True)
+                    print(f"== {scenario.name}: {result}: {'; '.join(reasons)}\n", flush=True)
                     outcomes.append(Outcome(scenario, result, Figures(), 0.0))
                     continue
-                outcomes.append(play(scenario, seed + time_number, options.keep_history))
+                outcomes.append(play(scenario, seed + time_number, options.keep_history, short=options.short))
                 print(f"== {scenario.name}: {outcomes[-1].result}\n", flush=True)
     except KeyboardInterrupt:
         interrupted = True

@@ -7,9 +7,11 @@ import json
 import select
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.faults.images import Image
 from tests.faults.network import Network
 from tests.live.cluster import Cluster, Daemon
 
@@ -60,20 +62,45 @@ class Subordinate:
 
 
 class Field(Cluster):
-    """A cluster whose daemons may be nodes of a network: "coordinator", and each server by the name that it has."""
+    """A cluster whose daemons may be nodes of a network: "coordinator", and each server by the name that it has.
 
-    def __init__(self, directory: Path, network: Network | None = None, **options: Any) -> None:
+    `disks`: where some of them, by the same names, have their files. `server_flags`: for every server. `before`: what
+    the command of each begins with.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        network: Network | None = None,
+        *,
+        server_flags: Sequence[str] = (),
+        before: Sequence[str] = (),
+        **options: Any,
+    ) -> None:
         super().__init__(directory, **options)
         self.network = network
+        self.server_flags = tuple(server_flags)
+        self.before = tuple(before)
+        self.disks: dict[str, Image] = {}
         if network is not None:
             host = network.addresses["coordinator"]
             self.port, self.address = PORT, f"{host}:{PORT}"
             self._flags += [f"--port={PORT}", f"--host={host}"]
 
     def node(self, name: str) -> list[str]:
-        return self.network.enter(name) if self.network is not None else []
+        return [*(self.network.enter(name) if self.network is not None else []), *self.before]
+
+    def start_coordinator(self, *flags: str, fail: str = "", daemonized: bool = False) -> Daemon:
+        if "coordinator" in self.disks:
+            flags = (*flags, f"--base-dir={self.disks['coordinator'].path}")
+        return super().start_coordinator(*flags, fail=fail, daemonized=daemonized)
 
     def start_server(self, name: str, *flags: str, daemonized: bool = False) -> Daemon:
+        flags = (*flags, *self.server_flags)
+        if name in self.disks:
+            flags = (*flags, f"--data-dir={self.disks[name].path}")
+        elif self.server_flags:
+            flags = (*flags, f"--data-dir={self.directory / name}")
         if self.network is not None:
             flags = (*flags, f"--host={self.network.addresses[name]}", f"--port={PORT}")
         return super().start_server(name, *flags, daemonized=daemonized)

@@ -25,6 +25,7 @@ import attrs
 
 from tests.acceptance.report import Report
 from tests.faults import historyfile
+from tests.faults.images import Image
 from tests.faults.network import Network
 from tests.faults.processes import ANSWER_SECONDS, ROOT, Field, Subordinate
 from tests.live.cluster import Daemon, send, wait_for
@@ -55,7 +56,10 @@ class Figures:
 
 
 class Scene:
-    """See the module. `spawned`: the servers are children of `cluster`; else each is a daemon, and so are standbys."""
+    """See the module. `spawned`: the servers are children of `cluster`; else each is a daemon, and so are standbys.
+
+    `disk_megabytes`: the coordinator and each server have a file system of this size (`images`), and not our directory.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Scene:
         keep: Path | None = None,
         name: str = "scene",
         recovery_seconds_max: float = RECOVERY_SECONDS_MAX,
+        disk_megabytes: int = 0,
         **options: Any,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -93,12 +98,17 @@ class Scene:
         self.loads: list[Subordinate] = []
         """The first is the one that reads every key at the end."""
         self._began = 0.0
+        self._disk_megabytes = disk_megabytes
+        self._mounted = contextlib.ExitStack()
 
     # Life.
 
     def __enter__(self) -> Scene:
         self.cluster.__enter__()
         try:
+            if self._disk_megabytes:
+                for name in ("coordinator", *(f"server_{number + 1}" for number in range(self._servers))):
+                    self.give_disk(name, self._disk_megabytes)
             self._start()
         except BaseException:
             self.__exit__(*sys.exc_info())
@@ -113,8 +123,14 @@ class Scene:
         try:
             self.cluster.__exit__(kind, error, where)
         finally:
+            self._mounted.close()
             if self._keep is not None:
                 self._save(self._keep)
+
+    def give_disk(self, name: str, megabytes: int) -> None:
+        """A file system of its own for a daemon that has not been started yet."""
+        image = Image(self.directory / "disks", name, megabytes=megabytes)
+        self.cluster.disks[name] = self._mounted.enter_context(image)
 
     def _start(self) -> None:
         cluster = self.cluster

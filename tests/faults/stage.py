@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -81,9 +81,11 @@ class Stage:
 class Scenario:
     """A name, what it is, and how it goes."""
 
-    run: Callable[[Stage], None]
-    network: bool = False
-    """Whether it needs network namespaces."""
+    run: Callable[..., None]
+    needs: tuple[str, ...] = ()
+    """"network": network namespaces. "disks": file systems of its own. "tracing": strace. "clocks": libfaketime."""
+    short: Mapping[str, Any] = attrs.Factory(dict)
+    """What makes it short enough for every test run."""
 
     @property
     def name(self) -> str:

@@ -73,8 +73,8 @@ def test_histories_are_kept_if_that_is_asked_for(tmp_path: Path) -> None:
 def test_a_missing_tool_is_a_reason_to_skip_but_not_for_the_build(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(program, "SCENARIOS", (Scenario(stands), Scenario(falls, network=True)))
-    monkeypatch.setattr(program, "missing", lambda: "a tool is missing: apt-get install -y nftables")
+    monkeypatch.setattr(program, "SCENARIOS", (Scenario(stands), Scenario(falls, needs=("network",))))
+    monkeypatch.setitem(program.MISSING, "network", lambda: "a tool is missing: apt-get install -y nftables")
     assert program.main([]) == 0
     said = capsys.readouterr().out
     assert "== falls: skipped: a tool is missing: apt-get install -y nftables" in said
@@ -88,8 +88,21 @@ def test_nothing_is_looked_for_that_is_not_needed(monkeypatch: pytest.MonkeyPatc
     def leave() -> Any:
         raise AssertionError("this process must stay where it is")
 
-    monkeypatch.setattr(program, "missing", leave)
+    for need in program.MISSING:
+        monkeypatch.setitem(program.MISSING, need, leave)
     assert program.main(["stands"]) == 0
+
+
+def test_a_short_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Something that is told how."""
+    told: list[tuple[int, bool]] = []
+
+    def takes(stage: Stage, times: int = 10) -> None:
+        told.append((times, stage.recovery_seconds_max == program.PATIENCE_SECONDS))
+
+    monkeypatch.setattr(program, "SCENARIOS", (Scenario(takes, short={"times": 1}),))
+    assert program.main([]) == program.main(["--short"]) == 0
+    assert told == [(10, False), (1, True)]
 
 
 def test_a_wrong_name_and_the_list(capsys: pytest.CaptureFixture[str]) -> None:

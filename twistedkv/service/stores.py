@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twistedkv.errors import ConfigurationError, StorageFailed
 from twistedkv.service.config import CoordinatorOptions, ServerOptions
 from twistedkv.storage.durable import DurableStore
+from twistedkv.storage.inspection import examine, watch
 from twistedkv.storage.interface import Store
 from twistedkv.storage.memory import MemoryStore
 
@@ -26,14 +27,15 @@ def open_store(options: ServerOptions) -> Store:
         log.info("engine {storage}", storage=options.storage)
         return MemoryStore()
     try:
-        from twistedkv.storage.lmdb import LmdbDisk
+        import twistedkv.storage.lmdb  # noqa: F401
     except ImportError:
         raise ConfigurationError("engine: lmdb needs a package: pip install 'twistedkv[lmdb]'") from None
     path = options.store_dir or options.data_dir / "store"
     at_once = options.durability == "interval"
     log.info("engine {storage}; in {path}", storage=options.storage, path=path)
     try:
-        return DurableStore(LmdbDisk(path), at_once=at_once)
+        examine(path)
+        return _open(path, at_once)
     except StorageFailed as error:
         aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000}")
         log.critical(
@@ -42,7 +44,19 @@ def open_store(options: ServerOptions) -> Store:
             aside=aside,
         )
         path.rename(aside)
-        return DurableStore(LmdbDisk(path), at_once=at_once)
+        return _open(path, at_once)
+
+
+def _open(path: Path, at_once: bool) -> DurableStore:
+    from twistedkv.storage.lmdb import LmdbDisk
+
+    watch(path)
+    disk = LmdbDisk(path)
+    try:
+        return DurableStore(disk, at_once=at_once)
+    except StorageFailed:
+        disk.close()
+        raise
 
 
 def stores_in(base_dir: Path) -> list[Path]:

@@ -250,8 +250,10 @@ class DurableStore:
         records = batch.records.get(slot)
         if records is None:
             records = batch.records[slot] = {}
-        records[key] = record
         size = len(key) + len(record)
+        if key in records:
+            size -= len(key) + len(records[key] or b"")
+        records[key] = record
         self._unfolded += size
         self._due += size
 
@@ -282,7 +284,11 @@ class DurableStore:
         except DamagedRecord:
             return  # it has another version now, or is mended first
         if record is not None and int.from_bytes(record[:8], "big") == version:
-            self.open_batch.records.setdefault(slot, {})[key] = None
+            records = self.open_batch.records.setdefault(slot, {})
+            size = -len(records[key] or b"") if key in records else len(key)
+            records[key] = None
+            self._unfolded += size
+            self._due += size
 
     def items(self, slot: int) -> list[tuple[bytes, bytes]]:
         """See Store."""

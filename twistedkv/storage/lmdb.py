@@ -15,12 +15,13 @@ with it a full disk would kill the process. Numbers in keys are big-endian, so t
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from struct import Struct
+from struct import error as StructError
 from typing import Any
 
 import lmdb
@@ -30,6 +31,7 @@ from twistedkv.clustermap import STORE_ID_BYTES
 from twistedkv.errors import ConfigurationError, DamagedRecord, DiskFull, StorageFailed
 from twistedkv.limits import SHARDS_MAX
 from twistedkv.storage.checked import CHECKSUM_BYTES, open_item, open_record, seal_item
+from twistedkv.storage.directory import LOCK_BYTES, allocate, lengthen, lock_directory, sync_directories
 from twistedkv.storage.disk import Batch, Found
 
 FORMAT = b"1"
@@ -44,6 +46,28 @@ _CHUNK_HEAD = Struct(">QIQQ")
 _TABLE_KEY = Struct(">HI")
 _SEQUENCE = Struct(">Q")
 
+DAMAGED = "damaged"
+"""This file is beside the data when they were found damaged, and says why."""
+_DAMAGE = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.PageFullError,
+    lmdb.CursorFullError,
+    lmdb.ProblemError,
+)
+_DAMAGE_AT_OPENING = (
+    *_DAMAGE,
+    lmdb.InvalidError,
+    lmdb.PanicError,
+    lmdb.BadTxnError,
+    lmdb.BadDbiError,
+    lmdb.BadValsizeError,
+    lmdb.IncompatibleError,
+    lmdb.NotFoundError,
+    ValueError,
+    StructError,
+)
+
 
 class LmdbDisk:
     """`storage.disk.Disk` in a directory, which is made if there is none.
@@ -55,8 +79,23 @@ class LmdbDisk:
     def __init__(self, path: Path, *, bytes_max: int = 0, map_bytes: int = MAP_BYTES) -> None:
         self._path = path
         self._bytes_max = bytes_max
-        self._lock = _locked(path)
+        self._lock = lock_directory(path)
+        self._env: Any = None
         try:
+            self._open(map_bytes)
+        except BaseException:
+            if self._env is not None:
+                self._env.close()
+            os.close(self._lock)
+            raise
+
+    def _open(self, map_bytes: int) -> None:
+        path = self._path
+        try:
+            if (path / DAMAGED).exists():
+                raise StorageFailed(f"data-dir {path}: {(path / DAMAGED).read_text('utf-8', 'replace').strip()}")
+            lengthen(path / "data.mdb")
+            allocate(path / "lock.mdb", LOCK_BYTES)
             self._env = lmdb.open(
                 str(path),
                 map_size=map_bytes,
@@ -75,11 +114,14 @@ class LmdbDisk:
                     if name.startswith(b"records:")
                 }
                 self.store_id, self.server_id = self._whose(txn)
-        except lmdb.Error as error:
+        except _DAMAGE_AT_OPENING as error:
+            raise StorageFailed(f"data-dir {path}: is damaged: {error}") from error
+        except (lmdb.Error, OSError) as error:
             raise ConfigurationError(
-                f"data-dir {path}: cannot be opened: {error}. If its file system is full, make room; if its data are "
-                "damaged, move the directory away: this server is then filled from the other copies"
+                f"data-dir {path}: cannot be opened: {error}: make room if its file system is full, and see that this "
+                "user may write there; or name another directory: this server is then filled from the other copies"
             ) from error
+        sync_directories(path)
         self._psize: int = self._env.stat()["psize"]
         self._visible = dict(self._tables)
         self._txn = self._env.begin()
@@ -112,7 +154,7 @@ class LmdbDisk:
 
         Raises ConfigurationError when it is another's.
         """
-        with _errors(), self._env.begin(write=True) as txn:
+        with self._errors(), self._env.begin(write=True) as txn:
             for name, value, what in (
                 (b"cluster", cluster.encode(), "cluster"),
                 (b"coordinator", coordinator.hex().encode(), "another making of cluster"),
@@ -136,9 +178,8 @@ class LmdbDisk:
 
     def find(self) -> dict[int, Found]:
         """See Disk."""
-        txn = self._txn
         found: dict[int, Found] = {}
-        for key, stored in txn.cursor(self._shards):
+        for key, stored in self._rows(self._shards, b""):
             [shard] = _SLOT.unpack(key)
             state = open_item(key, stored, f"the state of shard {shard} in {self._path}")
             found[shard] = Found(state, self._chunks_of(shard), *self._table_of(shard))
@@ -146,10 +187,17 @@ class LmdbDisk:
 
     def _chunks_of(self, shard: int) -> list[tuple[int, int, int]]:
         chunks = []
+        before = None
         for key, stored in self._rows(self._log, _SLOT.pack(shard)):
-            first: int = _LOG_KEY.unpack(key)[1]
-            last: int = _CHUNK_HEAD.unpack_from(stored, CHECKSUM_BYTES)[0]
-            chunks.append((first, last, len(stored) - CHECKSUM_BYTES - _CHUNK_HEAD.size))
+            size = len(stored) - CHECKSUM_BYTES - _CHUNK_HEAD.size
+            if len(key) == _LOG_KEY.size and size >= 0:
+                first: int = _LOG_KEY.unpack(key)[1]
+                last: int = _CHUNK_HEAD.unpack_from(stored, CHECKSUM_BYTES)[0]
+                if first <= last and (before is None or first <= before + 1):
+                    chunks.append((first, last, size))
+                    before = last
+                    continue
+            raise StorageFailed(f"the log of shard {shard} in {self._path} is damaged: it has a gap after {before}")
         return chunks
 
     def _table_of(self, shard: int) -> tuple[int, list[bytes]]:
@@ -162,7 +210,7 @@ class LmdbDisk:
         return sequence, pieces
 
     def _rows(self, table: Any, prefix: bytes, txn: Any = None) -> Iterator[tuple[bytes, bytes]]:
-        with (txn or self._txn).cursor(table) as cursor:
+        with self._errors(), (txn or self._txn).cursor(table) as cursor:
             if cursor.set_range(prefix):
                 for key, stored in cursor:
                     if not key.startswith(prefix):
@@ -174,7 +222,10 @@ class LmdbDisk:
         table = self._visible.get(shard)
         if table is None:
             return None
-        stored = self._txn.get(_SLOT.pack(slot) + key, db=table)
+        try:
+            stored = self._txn.get(_SLOT.pack(slot) + key, db=table)
+        except lmdb.Error as error:
+            raise self._as_ours(error) from error
         return None if stored is None else open_record(slot, key, stored)
 
     def inspect(self, shard: int, slot: int) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
@@ -193,21 +244,36 @@ class LmdbDisk:
     def count(self, shard: int) -> int:
         """See Disk."""
         table = self._visible.get(shard)
-        return 0 if table is None else int(self._txn.stat(table)["entries"])
+        with self._errors():
+            return 0 if table is None else int(self._txn.stat(table)["entries"])
 
     def chunk(self, shard: int, first: int) -> tuple[Chunk, int, int]:
         """See Disk."""
         key = _LOG_KEY.pack(shard, first)
-        item = open_item(key, self._txn.get(key, db=self._log) or b"", f"the log of shard {shard} in {self._path}")
+        with self._errors():
+            stored = self._txn.get(key, db=self._log) or b""
+        item = open_item(key, stored, f"the log of shard {shard} in {self._path}")
         last, epoch, commit, folded = _CHUNK_HEAD.unpack_from(item)
         return Chunk(first, last, epoch, item[_CHUNK_HEAD.size :]), commit, folded
+
+    def read_everything(self, bytes_written: int) -> None:
+        """Each page, or be killed by what is wrong with it; and take so many free ones. Raises StorageFailed."""
+        tables = (self._meta, self._shards, self._log, self._table, *self._visible.values())
+        for table in tables:
+            found = sum(1 for _ in self._rows(table, b""))
+            with self._errors():
+                if found != self._txn.stat(table)["entries"]:
+                    raise StorageFailed(f"{self._path} is damaged: a table has {found} rows, and says another number")
+        with self._errors(), suppress(lmdb.MapFullError), self._env.begin(write=True) as txn:
+            txn.put(b"try", bytes(bytes_written), db=self._meta)
+            txn.abort()
 
     # Writing, in another thread.
 
     def write(self, batch: Batch) -> None:
         """See Disk."""
         made: dict[int, Any] = {}
-        with _errors(), self._env.begin(write=True) as txn:
+        with self._errors(), self._env.begin(write=True) as txn:
             self._write_logs(txn, batch)
             for shard in batch.dropped:
                 if shard in self._tables:
@@ -280,13 +346,14 @@ class LmdbDisk:
         """See Disk."""
         tables = (self._meta, self._shards, self._log, self._table, *self._visible.values())
         stats = [self._txn.stat(table) for table in tables]
-        return self._psize * sum(each["branch_pages"] + each["leaf_pages"] + each["overflow_pages"] for each in stats)
+        pages: int = sum(each["branch_pages"] + each["leaf_pages"] + each["overflow_pages"] for each in stats)
+        return self._psize * pages
 
     def room(self) -> tuple[int, int]:
         """See Disk."""
         used = self.bytes_used()
         about = os.statvfs(self._path)
-        file_bytes = (self._env.info()["last_pgno"] + 1) * self._psize
+        file_bytes: int = (self._env.info()["last_pgno"] + 1) * self._psize
         limit = about.f_bavail * about.f_frsize + max(used, file_bytes)
         return used, min(limit, self._bytes_max) if self._bytes_max else limit
 
@@ -296,34 +363,21 @@ class LmdbDisk:
         self._env.close()
         os.close(self._lock)
 
+    # Errors of LMDB as those of this package.
 
-class _errors:
-    """Errors of LMDB as those of this package."""
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (lmdb.Error, OSError) as error:
+            raise self._as_ours(error) from error
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, lmdb.MapFullError | lmdb.DiskError) or (
-            isinstance(error, OSError) and error.errno == errno.ENOSPC
-        ):
-            raise DiskFull(f"the disk has no room: {error}") from error
-        if isinstance(error, lmdb.Error | OSError):
-            raise StorageFailed(f"the disk failed: {error}") from error
-
-
-def _locked(path: Path) -> int:
-    """The descriptor of a lock that one process can have. Raises ConfigurationError."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / "in-use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise ConfigurationError(f"data-dir {path}: cannot be used: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise ConfigurationError(
-            f"data-dir {path}: another server uses it: give each server a directory of its own, or end the other one"
-        ) from None
-    return lock
+    def _as_ours(self, error: Exception) -> StorageFailed | DiskFull:
+        """What to raise. Damage is noted, so that the next process does not begin with the same file again."""
+        number = error.errno if isinstance(error, OSError) else getattr(error, "code", 0)
+        if isinstance(error, lmdb.MapFullError | lmdb.DiskError) or number in (errno.ENOSPC, errno.EDQUOT):
+            return DiskFull(f"the disk has no room: {error}")
+        if isinstance(error, _DAMAGE):
+            with suppress(OSError):
+                (self._path / DAMAGED).write_text(f"was found damaged: {error}\n", "utf-8")
+        return StorageFailed(f"the disk failed: {error}")

@@ -1,0 +1,293 @@
+"""The durable store over LMDB against a model: batches in every phase, crashes before and after they are stored."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.storage.stores import SHARDS, close, open_durable, settle
+from twistedkv.chunks import Chunk
+from twistedkv.limits import SLOTS
+from twistedkv.records import TOMBSTONE, make_record
+from twistedkv.storage import archive, durable
+
+SLOTS_TRIED = st.sampled_from([0, 1, 2, 3, 4, SLOTS - 1])
+KEYS = st.sampled_from([b"a", b"b", b"longer key"])
+SHARDS_TRIED = st.sampled_from(sorted(SHARDS))
+VALUES = st.binary(max_size=40)
+
+
+def _shard_of(slot: int) -> int:
+    return next(shard for shard, slots in SHARDS.items() if slot in slots)
+
+
+class _Model:
+    """What a store holds."""
+
+    def __init__(self) -> None:
+        self.records: dict[tuple[int, bytes], bytes] = {}
+        self.chunks: dict[int, list[Chunk]] = {shard: [] for shard in SHARDS}
+        self.tables: dict[int, tuple[int, list[bytes]]] = {}
+        self.states: dict[int, bytes] = {}
+        self.purged: dict[tuple[int, bytes], bytes] = {}
+
+    def copy(self) -> _Model:
+        """As it is now."""
+        return pickle.loads(pickle.dumps(self))
+
+
+class Batches(RuleBasedStateMachine):
+    """As a replica does, each update is put and goes into the shard's log, and what comes from elsewhere is held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp(prefix="twistedkv-machine-"))
+        self.limits = (durable.FOLD_BYTES, archive.LOG_KEPT_BYTES)
+        self.now = _Model()
+        self.taken: _Model | None = None
+        self.stored = _Model()
+        self.batch: Any = None
+        self.on_disk = False
+        self.version = 0
+
+    @initialize(fold_bytes=st.sampled_from([1, 60, 10_000]), unfolded=st.sampled_from([0, 100]))
+    def begin(self, fold_bytes: int, unfolded: int) -> None:
+        durable.FOLD_BYTES, archive.LOG_KEPT_BYTES = fold_bytes, 200
+        self.unfolded = unfolded
+        self._open()
+        for shard in SHARDS:  # nothing is logged of a shard before its state is stored
+            self.save(shard, b"begun")
+        settle(self.store)
+        self.stored = self.now.copy()
+
+    def _open(self) -> None:
+        self.store = open_durable(self.directory)
+        self.store.unfolded_max = self.unfolded
+
+    def teardown(self) -> None:
+        durable.FOLD_BYTES, archive.LOG_KEPT_BYTES = self.limits
+        if hasattr(self, "store"):
+            close(self.store)
+        shutil.rmtree(self.directory)
+
+    # What a replica does.
+
+    def _log(self, slot: int, key: bytes, record: bytes) -> None:
+        shard = _shard_of(slot)
+        chunks = self.now.chunks[shard]
+        sequence = chunks[-1].last + 1 if chunks else 1
+        chunk = Chunk(sequence, sequence, 1, pickle.dumps((slot, key, record)))
+        chunks.append(chunk)
+        self.store.archive(shard).append(chunk, sequence)
+
+    @rule(slot=SLOTS_TRIED, key=KEYS, value=VALUES, deleted=st.booleans())
+    def update(self, slot: int, key: bytes, value: bytes, deleted: bool) -> None:
+        self.version += 1
+        record = make_record(self.version, TOMBSTONE if deleted else 0, b"" if deleted else value)
+        self.store.put(slot, key, record)
+        self.now.records[slot, key] = record
+        self._log(slot, key, record)
+
+    @rule(slot=SLOTS_TRIED, key=KEYS, value=VALUES, older=st.integers(-1, 3))
+    def stream(self, slot: int, key: bytes, value: bytes, older: int) -> None:
+        self.version += 1
+        record = make_record(max(1, self.version - older), 0, value)
+        old = self.now.records.get((slot, key))
+        newer = old is None or old[:8] < record[:8]
+        assert self.store.put_newer(slot, key, record) is newer
+        self.store.hold([slot])
+        if newer:
+            self.now.records[slot, key] = record
+
+    @rule(slot=SLOTS_TRIED, key=KEYS)
+    def purge(self, slot: int, key: bytes) -> None:
+        record = self.now.records.get((slot, key))
+        if record is not None and record[8] & TOMBSTONE:
+            self.store.purge(slot, key, int.from_bytes(record[:8], "big") + 1)
+            assert self.store.get(slot, key) == record
+            self.store.purge(slot, key, int.from_bytes(record[:8], "big"))
+            self.now.purged[slot, key] = self.now.records.pop((slot, key))
+
+    @rule(shard=SHARDS_TRIED)
+    def drop(self, shard: int) -> None:
+        self.store.drop(SHARDS[shard])
+        self.store.archive(shard).restart()
+        self.now.records = {place: r for place, r in self.now.records.items() if place[0] not in SHARDS[shard]}
+        self.now.chunks[shard] = []
+        self.now.tables.pop(shard, None)
+        self.store.save(shard, b"dropped")
+        self.now.states[shard] = b"dropped"
+
+    @rule(shard=SHARDS_TRIED, state=VALUES)
+    def change_state(self, shard: int, state: bytes) -> None:
+        self.save(shard, state)
+
+    def save(self, shard: int, state: bytes) -> None:
+        self.store.save(shard, state)
+        self.now.states[shard] = state
+
+    @rule(shard=SHARDS_TRIED, pieces=st.lists(VALUES, min_size=1, max_size=3))
+    def keep_table(self, shard: int, pieces: list[bytes]) -> None:
+        chunks = self.now.chunks[shard]
+        self.now.tables[shard] = chunks[-1].last if chunks else 0, pieces
+        self.store.keep_table(shard, *self.now.tables[shard])
+
+    # Batches.
+
+    @precondition(lambda self: self.batch is None)
+    @rule(everything=st.booleans())
+    def take(self, everything: bool) -> None:
+        self.batch = self.store.take(everything=everything)
+        if self.batch is not None:
+            self.taken = self.now.copy()
+            assert self.store.take() is None
+
+    @precondition(lambda self: self.batch is not None and not self.on_disk)
+    @rule()
+    def write(self) -> None:
+        self.store.disk.write(self.batch)
+        self.on_disk = True
+        assert self.taken is not None
+        self.stored = self.taken
+
+    @precondition(lambda self: self.on_disk)
+    @rule()
+    def written(self) -> None:
+        self.store.written()
+        self.batch, self.on_disk = None, False
+
+    @rule()
+    def crash(self) -> None:
+        close(self.store)
+        self._open()
+        self.batch, self.on_disk = None, False
+        self.now = self.stored.copy()
+        kept = self.store.kept()
+        assert {shard: each.state for shard, each in kept.items()} == self.now.states
+        for shard, each in kept.items():
+            self._recall(shard, each)
+        for place, record in self.now.purged.items():  # a purge is in no log: it is made again
+            if place not in self.now.records and self.store.get(*place) == record:
+                self.store.purge(*place, int.from_bytes(record[:8], "big"))
+
+    def _recall(self, shard: int, kept: Any) -> None:
+        chunks = self.now.chunks[shard]
+        assert (kept.table_at, kept.table) == self.now.tables.get(shard, (0, []))
+        assert kept.last == (chunks[-1].version if chunks else 0)
+        needed = min(kept.table_at, kept.folded, kept.commit)
+        expected = [(chunk.first, chunk.entries) for chunk in chunks if chunk.last > needed]
+        assert [(chunk.first, chunk.entries) for chunk in kept.chunks] == expected
+        for chunk in kept.chunks:
+            if chunk.first > kept.folded:
+                self.store.put_newer(*pickle.loads(chunk.entries))
+
+    # What always holds.
+
+    @invariant()
+    def as_the_model(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        for slot in (0, 1, 2, 3, 4, SLOTS - 1):
+            here = {key: record for (where, key), record in self.now.records.items() if where == slot}
+            assert dict(self.store.items(slot)) == here
+            assert {key: self.store.get(slot, key) for key in here} == here
+        for slots in SHARDS.values():
+            assert self.store.count(slots) == sum(slot in slots for slot, _ in self.now.records)
+        sizes = [durable._size(records) for records in self.store.open_batch.records.values()]
+        assert self.store._unfolded == sum(sizes)
+
+    @invariant()
+    def as_the_log(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        for shard, chunks in self.now.chunks.items():
+            log = self.store.archive(shard)
+            last = chunks[-1].last if chunks else 0
+            for sequence in {0, last // 2, last - 1, last} - {-1}:
+                found = log.after(sequence, 1 << 20)
+                expected = [chunk.entries for chunk in chunks if chunk.last > sequence]
+                if found is None:  # it is gone, so it has to be in its place
+                    assert not chunks or sequence < min(log.folded, log.table_at)
+                else:
+                    assert [chunk.entries for chunk in found] == expected
+            held = log.holding(last) if chunks else None
+            assert (held.entries if held else None) == (chunks[-1].entries if chunks else None)
+
+
+TestBatches = Batches.TestCase
+TestBatches.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_bytes_are_read_in_pieces(tmp_path: Path) -> None:
+    """Of the log, never more than was asked for, but one chunk."""
+    store = open_durable(tmp_path)
+    log = store.archive(0)
+    for sequence in range(1, 11):
+        log.append(Chunk(sequence, sequence, 1, bytes(100)), sequence)
+    assert [chunk.first for chunk in log.after(2, 250) or ()] == [3, 4]
+    assert [chunk.first for chunk in log.after(2, 1) or ()] == [3]
+    settle(store)
+    assert [chunk.first for chunk in log.after(8, 250) or ()] == [9, 10]
+    assert log.after(10, 250) == []
+    assert log.holding(11) is None
+    close(store)
+
+
+def test_a_resent_chunk_takes_the_place_of_those_that_it_holds(tmp_path: Path) -> None:
+    store = open_durable(tmp_path)
+    store.save(0, b"state")
+    log = store.archive(0)
+    for first, last in ((1, 3), (4, 6), (7, 8)):
+        log.append(Chunk(first, last, 1, b"%d to %d" % (first, last)), 3)
+    settle(store)
+    log.append(Chunk(4, 9, 1, b"4 to 9"), 3)
+    for _ in range(2):
+        assert [chunk.entries for chunk in log.after(0, 1 << 20) or ()] == [b"1 to 3", b"4 to 9"]
+        settle(store)
+    close(store)
+    store = open_durable(tmp_path)
+    assert [chunk.entries for chunk in store.kept()[0].chunks] == [b"1 to 3", b"4 to 9"]
+    assert store.kept() == {}
+    close(store)
+
+
+def test_deleting_for_ever_leaves_no_debt(tmp_path: Path) -> None:
+    """A key that is written, deleted and purged again and again: what is not folded yet is counted as it is."""
+    store = open_durable(tmp_path)
+    store.unfolded_max = 0
+    for version in range(1, 200, 2):
+        store.put(1, b"key", make_record(version, 0, bytes(50)))
+        store.put(1, b"key", make_record(version, 0, bytes(50)))
+        settle(store)
+        store.put(1, b"key", make_record(version + 1, TOMBSTONE, b""))
+        settle(store)
+        store.purge(1, b"key", version + 1)
+        settle(store)
+    assert store._unfolded == 0
+    close(store)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_may_be_acknowledged(at_once: bool, tmp_path: Path) -> None:
+    store = open_durable(tmp_path)
+    store = durable.DurableStore(store.disk, at_once=at_once)
+    assert (store.pending(), store.stored(), store.settled()) == (0, 0, 0)
+    store.save(0, b"state")
+    assert (store.pending(), store.stored(), store.settled()) == (1, 0, at_once)
+    batch = store.take()
+    assert batch is not None and store.pending() == 1
+    store.save(0, b"another")
+    assert (store.pending(), store.stored(), store.settled()) == (2, 0, 2 * at_once)
+    store.disk.write(batch)
+    assert store.stored() == 0
+    store.written()
+    assert (store.pending(), store.stored(), store.settled()) == (2, 1, 1 + at_once)
+    close(store)
