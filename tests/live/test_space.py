@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,8 +42,12 @@ def test_a_full_cluster_refuses_what_grows_and_nothing_else(tmp_path: Path) -> N
         cluster.start_cluster()
         stored = fill(cluster)
         assert 400 < len(stored) < 600
-        status = cluster.status_when("that is seen", lambda s: any(each["space"] == "high" for each in s["servers"]))
-        assert status["healthy"] and status["shortages"]
+
+        def seen(status: dict[str, Any]) -> bool:
+            return bool(status["shortages"]) and any(each["space"] == "high" for each in status["servers"])
+
+        status = cluster.status_when("that is seen", seen)
+        assert status["healthy"]
         assert all(server["memory_used"] <= server["memory_limit"] == 6_000_000 for server in status["servers"])
         port = status["servers"][0]["line_port"]
         assert on_the_line(port, b"SET", b"{filling:1}new", bytes(100_000)).startswith(b"-OOM not executed: ")

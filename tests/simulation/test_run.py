@@ -20,8 +20,9 @@ def test_nothing_is_wrong_in_a_batch_that_has_seen_everything() -> None:
     for outcome in run_batch(range(1, SEEDS + 1), SECONDS, jobs=2):
         totals.add(outcome)
         problems += [f"seed {outcome.seed}: {problem}" for problem in outcome.problems]
-        assert outcome.acknowledged > 50
+        assert outcome.acknowledged > 5  # of a cluster whose coordinator is killed again and again, not more
     assert not problems, "\n".join(problems)
+    assert totals.counts["acknowledged"] > SEEDS * 500
     assert not totals.missing
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.storage.stores import SHARDS, close, open_durable, settle
+from tests.support.disks import store_on, write_out
 from twistedkv.chunks import Chunk
 from twistedkv.limits import SLOTS
 from twistedkv.records import TOMBSTONE, make_record
@@ -291,3 +292,21 @@ def test_what_may_be_acknowledged(at_once: bool, tmp_path: Path) -> None:
     store.written()
     assert (store.pending(), store.stored(), store.settled()) == (2, 1, 1 + at_once)
     close(store)
+
+
+def test_keys_are_counted_before_they_are_in_their_places() -> None:
+    store = store_on()
+    store.place(0, range(SLOTS))
+    for number in range(40):
+        store.put(number, b"k%d" % number, make_record(number + 1, 0, b"v"))
+    assert store.keys == 40
+    write_out(store)
+    assert store.keys == 40
+    for number in range(60):
+        store.put(number, b"k%d" % number, make_record(number + 100, 0, b"w"))
+    store.purge(0, b"k0", 100)
+    assert store.keys == 59
+    write_out(store)
+    for number in range(1000):
+        store.put(100 + number, b"k%d" % number, make_record(number + 1, 0, b"v"))
+    assert store.keys == 1059, "of many, some are looked at"

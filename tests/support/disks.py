@@ -43,6 +43,10 @@ class FakeDisk:
             raise DamagedRecord(slot, key)
         return self.platter.records.get(shard, {}).get(slot, {}).get(key)
 
+    def has(self, shard: int, slot: int, key: bytes) -> bool:
+        """See Disk."""
+        return key in self.platter.records.get(shard, {}).get(slot, {})
+
     def inspect(self, shard: int, slot: int) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
         """See Disk."""
         records = self.platter.records.get(shard, {}).get(slot, {})

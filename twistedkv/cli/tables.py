@@ -90,7 +90,8 @@ def servers_table(servers: Iterable[Json]) -> Table:
 def _memory(server: Json) -> Text:
     limit = server.get("memory_limit")
     if not limit:
-        return Text(bytes_text(server["bytes"]))
+        on_disk = server.get("disk_limit")
+        return Text(bytes_text(server["memory_used"] if on_disk else server["bytes"]))
     return _of_limit(server["memory_used"], limit, server["space"])
 
 

@@ -100,6 +100,10 @@ class SimulatedDisk:
         """See Disk."""
         return self._platter.records.get(shard, {}).get(slot, {}).get(key)
 
+    def has(self, shard: int, slot: int, key: bytes) -> bool:
+        """See Disk."""
+        return key in self._platter.records.get(shard, {}).get(slot, {})
+
     def inspect(self, shard: int, slot: int) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
         """See Disk."""
         return sorted(self._platter.records.get(shard, {}).get(slot, {}).items()), []

@@ -68,6 +68,9 @@ class Disk(Protocol):
     def get(self, shard: int, slot: int, key: bytes) -> bytes | None:
         """A record. Raises DamagedRecord when that is not what was stored."""
 
+    def has(self, shard: int, slot: int, key: bytes) -> bool:
+        """Whether there is a record, intact or not."""
+
     def inspect(self, shard: int, slot: int) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
         """Keys and records of a slot, and the keys whose records are damaged."""
 

@@ -29,6 +29,9 @@ from twistedkv.storage.interface import Kept, Stable
 _NOWHERE = -1
 
 
+SAMPLED_KEYS = 64
+
+
 def _size(records: dict[bytes, bytes | None]) -> int:
     return sum(map(len, records)) + sum(len(record) for record in records.values() if record is not None)
 
@@ -209,8 +212,25 @@ class DurableStore:
 
     @property
     def keys(self) -> int:
-        """See Store. Of what is stored already."""
-        return sum(map(self.disk.count, self._slots))
+        """See Store. Exact as long as few keys are not in their places yet; else reckoned from some of those."""
+        total = sum(map(self.disk.count, self._slots))
+        for batch in (self._writing, self.open_batch):
+            if batch is not None and batch.records:
+                total += self._more(batch)
+        return max(0, total)
+
+    def _more(self, batch: Batch) -> int:
+        """About how many keys more there will be with this batch."""
+        unfolded = sum(map(len, batch.records.values()))
+        looked = more = 0
+        for slot, records in batch.records.items():
+            if looked >= SAMPLED_KEYS:
+                break
+            shard = self._shard_of[slot]
+            for key, record in records.items():
+                more += (record is not None) - self.disk.has(shard, slot, key)
+            looked += len(records)
+        return round(more * unfolded / looked) if looked else 0
 
     @property
     def bytes_stored(self) -> int:
@@ -329,7 +349,7 @@ class DurableStore:
                 if slot in slots:
                     latest.update(((slot, key), record is not None) for key, record in records.items())
         for (slot, key), there in latest.items():
-            total += there - (kept and self.disk.get(shard, slot, key) is not None)
+            total += there - (kept and self.disk.has(shard, slot, key))
         return total
 
     def drop(self, slots: range) -> None:

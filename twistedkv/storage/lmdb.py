@@ -219,14 +219,22 @@ class LmdbDisk:
 
     def get(self, shard: int, slot: int, key: bytes) -> bytes | None:
         """See Disk."""
+        stored = self._stored(shard, slot, key)
+        return None if stored is None else open_record(slot, key, stored)
+
+    def has(self, shard: int, slot: int, key: bytes) -> bool:
+        """See Disk."""
+        return self._stored(shard, slot, key) is not None
+
+    def _stored(self, shard: int, slot: int, key: bytes) -> bytes | None:
         table = self._visible.get(shard)
         if table is None:
             return None
         try:
-            stored = self._txn.get(_SLOT.pack(slot) + key, db=table)
+            found: bytes | None = self._txn.get(_SLOT.pack(slot) + key, db=table)
         except lmdb.Error as error:
             raise self._as_ours(error) from error
-        return None if stored is None else open_record(slot, key, stored)
+        return found
 
     def inspect(self, shard: int, slot: int) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
         """See Disk."""
