@@ -58,8 +58,8 @@ class Figures:
 class Scene:
     """See the module. `spawned`: the servers are children of `cluster`; else each is a daemon, and so are standbys.
 
-    `formed`: it is waited for that all is there. `disk_megabytes`: the coordinator and each server have a file system of
-    this size (`images`), and not our directory.
+    `formed`: it is waited for that all is there. `disk_megabytes`: the coordinator and each server have a file system
+    of this size (`images`), and not our directory.
     """
 
     def __init__(
