@@ -118,6 +118,10 @@ def disk_full_everywhere(stage: Stage, seconds: float = FULL_SECONDS) -> None:
         scene.finish(operations=400, faults=1)
 
 
+def _stores(scene: Scene) -> dict[int, str]:
+    return {server["id"]: server["store"] for server in scene.cluster.status()["servers"]}
+
+
 def sync_fails(stage: Stage, times: int = 3) -> None:
     """A server's fdatasync, or a write before it, says EIO: it ends at once, another process goes on with its data."""
     chance = stage.random
@@ -126,7 +130,7 @@ def sync_fails(stage: Stage, times: int = 3) -> None:
         for number in range(times):
             scene.work(100)
             victim = scene.primary()
-            pid = scene.cluster.pids()[victim]
+            pid, stores = scene.cluster.pids()[victim], _stores(scene)
             call = ("fdatasync", "writev", "pwrite64")[number % 3]
             inject = f"{call}:error=EIO:when={chance.randrange(1, 30)}"
             before = scene.last_event()
@@ -135,8 +139,10 @@ def sync_fails(stage: Stage, times: int = 3) -> None:
                 since = scene.fault(f"server {victim}: {inject}")
                 scene.report.holds(tracing.injected(), "a call was made to fail")
             scene.recovered(since, without=(pid,), more_seconds=3.0)
-            events = [event for event in scene.journal(before) if event["event"] == "server.exited"]
-            scene.report.measured(f"{events}")
+            failed = [event["text"] for event in scene.journal(before) if event["event"] == "server.failed"]
+            exited = f"its process ended with exit code {os.EX_IOERR}"
+            scene.report.holds(any(exited in text for text in failed), "it ended with EX_IOERR", failed)
+            scene.report.holds(_stores(scene) == stores, "the next process has its data")
             said = (scene.directory / "base" / f"server_{victim}.log").read_text("utf-8", "replace")
             scene.report.holds("ends at once: its store has failed" in said, "it has said why", said[-500:])
         scene.work()

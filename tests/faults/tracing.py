@@ -42,7 +42,7 @@ class Tracing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        self._process.terminate()
+        self._process.kill()  # it may not have been told of the end of the one it traces, and then waits for ever
         self._process.wait()
 
     def injected(self) -> list[str]:

@@ -79,7 +79,10 @@ def allocate(path: Path, size: int) -> None:
 def sync_directories(path: Path) -> None:
     """Have the names of what was made outlive a power cut."""
     for directory in (path, path.parent):
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except PermissionError:
+            continue  # it is not ours: whoever made it has seen to that
         try:
             os.fsync(descriptor)
         finally:
