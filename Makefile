@@ -48,8 +48,8 @@ faults: $(READY) ## faults on real processes, the histories checked (some of the
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 powercuts: $(READY) ## cut the power of real processes' disks, of one node and of all (more: make powercuts ROUNDS=300)
-	@$(BIN)/python -m tests.faults power-cut-node power-cut-all power-cut-interval \
-	    --times $$(( ($(ROUNDS) + 29) / 30 )) $(ARGS)
+	@$(BIN)/python -m tests.faults power-cut-node power-cut-all power-cut-young power-cut-interval \
+	    --times $$(( ($(ROUNDS) + 39) / 40 )) $(ARGS)
 
 acceptance: $(READY) ## what the system is asked to withstand, on real processes and real input (about fifteen minutes)
 	@failed=0; for script in workload ports packages daemons switching without_coordinator backup; do \

@@ -36,14 +36,20 @@ def _fill(disk: Path) -> Path:
 
 
 def _full(scene: Scene, servers: Sequence[int]) -> list[Path]:
-    """Fill the disks of these, and wait until each has noticed. What to remove again."""
+    """Fill the disks of these, and wait until it is noticed: by one whose writing fails, or that is past its mark, and
+    then refuses or gives away what would be written. What to remove again."""
     said = {server: len(scene.daemons[server].said()) for server in servers}
     ballasts = [_fill(scene.cluster.disks[f"server_{server}"].path) for server in servers]
 
     def noticed() -> bool:
-        return all("the disk has no room" in scene.daemons[server].said()[said[server] :] for server in servers)
+        marks = scene.coordinator.said()
+        return any(
+            "the disk has no room" in scene.daemons[server].said()[said[server] :]
+            or f"server {server} is past its" in marks
+            for server in servers
+        )
 
-    wait_for(f"servers {servers} find their disks full", noticed)
+    wait_for(f"it is noticed that the disks of {servers} are full", noticed)
     return ballasts
 
 
@@ -99,7 +105,7 @@ def disk_full(stage: Stage) -> None:
 
 
 def disk_full_everywhere(stage: Stage, seconds: float = FULL_SECONDS) -> None:
-    """All disks are full for a while: reads are answered, writes wait, and go on when there is room."""
+    """All disks are full for a while: reads are answered, writes wait or are refused, and go on when there is room."""
     with stage.scene(disk_megabytes=SMALL_MEGABYTES, server_flags=ENGINE) as scene:
         keys = _prepare(scene)
         load = scene.load()

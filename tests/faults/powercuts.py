@@ -96,6 +96,21 @@ def power_cut_all(stage: Stage, cuts: int = CUTS) -> None:
         _end(scene, cuts)
 
 
+def power_cut_young(stage: Stage, cuts: int = CUTS) -> None:
+    """Everything loses its power while the cluster is being formed, again and again; then it is formed, and of use."""
+    chance = stage.random
+    with stage.scene(disk_megabytes=DISK_MEGABYTES, server_flags=ENGINE, formed=False) as scene:
+        since = time.monotonic()
+        for _ in range(cuts):
+            time.sleep(chance.uniform(0.5, 3.0))
+            _cut(scene, [scene.coordinator, *scene.daemons.values()], "everything loses its power", chance)
+            since = _return(scene, chance, late=False)
+        scene.recovered(since, more_seconds=RETURN_SECONDS_MAX, after="the last return")
+        scene.load()
+        scene.work()
+        _end(scene, cuts)
+
+
 def _return(scene: Scene, chance: random.Random, *, late: bool) -> float:
     """Everything is started again, in any order, one perhaps much later. The moment of the last."""
     numbers = [0, *scene.daemons]
@@ -116,7 +131,7 @@ def _stores(scene: Scene) -> dict[int, str]:
 
 
 def _end(scene: Scene, cuts: int) -> None:
-    log = scene.finish(operations=100 * cuts, faults=cuts)
+    log = scene.finish(operations=300, faults=cuts)
     updates = sum(record.result == "ok" and record.f in UPDATES for record in log.records)
     pages = sum(disk.half_kept for disk in scene.cluster.disks.values())
     scene.report.measured(f"{updates} acknowledged updates, {cuts} cuts, {pages} pages that were written early")

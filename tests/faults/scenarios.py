@@ -26,6 +26,7 @@ SCENARIOS = (
     Scenario(links.broken_links, needs=("network",)),
     Scenario(powercuts.power_cut_node, needs=("disks",), short={"cuts": 1}),
     Scenario(powercuts.power_cut_all, needs=("disks",), short={"cuts": 2}),
+    Scenario(powercuts.power_cut_young, needs=("disks",), short={"cuts": 1}),
     Scenario(powercuts.power_cut_interval, needs=("disks",), short={"cuts": 1}),
     Scenario(disks.disk_full, needs=("disks",)),
     Scenario(disks.disk_full_everywhere, needs=("disks",), short={"seconds": 2.0}),

@@ -58,7 +58,8 @@ class Figures:
 class Scene:
     """See the module. `spawned`: the servers are children of `cluster`; else each is a daemon, and so are standbys.
 
-    `disk_megabytes`: the coordinator and each server have a file system of this size (`images`), and not our directory.
+    `formed`: it is waited for that all is there. `disk_megabytes`: the coordinator and each server have a file system
+    of this size (`images`), and not our directory.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Scene:
         name: str = "scene",
         recovery_seconds_max: float = RECOVERY_SECONDS_MAX,
         disk_megabytes: int = 0,
+        formed: bool = True,
         **options: Any,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -99,6 +101,7 @@ class Scene:
         """The first is the one that reads every key at the end."""
         self._began = 0.0
         self._disk_megabytes = disk_megabytes
+        self._formed = formed
         self._mounted = contextlib.ExitStack()
 
     # Life.
@@ -140,6 +143,8 @@ class Scene:
             self.coordinator = cluster.start_coordinator()
             for server in range(1, self._servers + self._standbys + 1):
                 self.start_server(server, standby=server > self._servers)
+            if not self._formed:
+                return
             cluster.wait_ready(self.coordinator)
             count = self._servers + self._standbys
             cluster.status_when("all are there", lambda s: s["healthy"] and len(s["servers"]) == count)
