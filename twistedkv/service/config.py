@@ -50,7 +50,7 @@ def storage_text(engine: str, durability: str, sync_interval: float) -> str:
         return "memory: a power cut of all copies costs everything"
     if durability == "sync":
         return f"{engine}: a power cut costs nothing"
-    return f"{engine}: a power cut of all copies costs up to {sync_interval:g} s of writes, and the time of one more fsync"
+    return f"{engine}: a power cut of all copies costs {sync_interval:g} s of writes, and those of one more fsync"
 
 
 @attrs.frozen

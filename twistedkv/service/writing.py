@@ -94,7 +94,7 @@ class Writer:
             stopping, self._stopping = self._stopping, None
             if self._timer is not None:
                 self._timer.cancel()
-            log.warn("ending although the disk has not stored everything; nothing of that was acknowledged")
+            log.warn("ending although the disk has not stored everything; with sync, nothing of that was acknowledged")
             stopping.callback(None)
 
     def _due(self) -> None:
