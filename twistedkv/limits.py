@@ -137,6 +137,8 @@ SCAN_PAGE_BYTES = 1024 * 1024
 # The line port.
 COMMANDS_PER_TURN_MAX = 1000
 """That one client may begin in one turn of the reactor: others come between."""
+WRITTEN_SLOTS_MAX = 64
+"""Remembered of what a client has written to, before only one of each shard is."""
 UNDER_WAY_MAX = 1024
 """Commands of one client that are begun and not answered."""
 UNDER_WAY_FIRST = 16

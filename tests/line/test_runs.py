@@ -19,7 +19,7 @@ from tests.support.redis_server import encode_request
 from twistedkv.client.lanes import Lane
 from twistedkv.clustermap import Configuration
 from twistedkv.commands.execution import execute
-from twistedkv.limits import BATCH_COMMANDS_MAX, KEY_BYTES_MAX, KEYS_MAX, RUN_REPLY_BYTES_MAX
+from twistedkv.limits import BATCH_COMMANDS_MAX, KEY_BYTES_MAX, KEYS_MAX, RUN_REPLY_BYTES_MAX, WRITTEN_SLOTS_MAX
 from twistedkv.line.reply import Reply, RunReply
 from twistedkv.records import RECORD_HEAD_BYTES, record_value
 from twistedkv.resp import replies
@@ -139,6 +139,20 @@ def test_sets_in_a_row_are_one_part_for_each_shard(world: World, client: Client)
     assert {world.shards.shard(slot) for slot in client.conversation.written} == {
         world.shards.shard(slot_of(key)) for key in keys
     }
+
+
+def test_what_a_client_has_written_to_is_remembered_by_shard_and_not_by_slot(world: World, client: Client) -> None:
+    """It grew with each slot, to a megabyte for each connection: the leak benchmark found it."""
+    keys = [b"%d" % number for number in range(2000)]
+    for key in keys:
+        client.conversation.received(piped([b"SET", key, b"v"]))
+        for begun in world.shards.take():
+            begun.answer()
+        world.settle()
+    written = client.conversation.written
+    assert {world.shards.shard(slot) for slot in written} == {world.shards.shard(slot_of(key)) for key in keys}
+    shards = len({world.shards.shard(slot_of(key)) for key in keys})
+    assert len(written) <= 2 * shards + WRITTEN_SLOTS_MAX + 1
 
 
 def test_a_run_in_a_transaction_is_queued_one_by_one(world: World, client: Client) -> None:

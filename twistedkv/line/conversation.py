@@ -12,7 +12,7 @@ who gets many small ones, then asks for many large ones and does not read them, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IDelayedCall
@@ -28,6 +28,7 @@ from twistedkv.limits import (
     SLOW_SECONDS,
     UNDER_WAY_FIRST,
     UNDER_WAY_MAX,
+    WRITTEN_SLOTS_MAX,
 )
 from twistedkv.line.failures import CROSS_SHARD, cross_shard
 from twistedkv.line.many import groups_of, scatter
@@ -95,7 +96,8 @@ class Conversation:
         self.watched: dict[bytes, int] = {}
         """Keys and the versions that they had."""
         self.written: set[int] = set()
-        """A slot of each shard that this client has written to."""
+        """Slots of each shard that this client has written to, at most about `written_max`."""
+        self.written_max = WRITTEN_SLOTS_MAX
         self.ending = False
         """It is closed when all replies have been given."""
         self.gone = False
@@ -293,7 +295,7 @@ class Conversation:
                 if command.name == b"mset" and len(argv) % 2 == 0:  # or only some of the parts would be refused
                     raise CommandError("ERR wrong number of arguments for 'mset' command")
                 if "write" in command.flags:
-                    self.written.update(slot_of(keys[places[0]]) for places in groups.values())
+                    self.wrote(slot_of(keys[places[0]]) for places in groups.values())
                 reply = self.later(argv)
                 if command.name == b"mget":
                     self.forwarding(reply)
@@ -302,7 +304,7 @@ class Conversation:
         self.desk.check_mine(slot)
         writes = "write" in command.flags
         if writes:
-            self.written.add(slot)
+            self.wrote((slot,))
         reply = self.later(argv)
         if command.name in _TOGETHER and (len(argv) <= 3 or command.name != b"set" or not _returns_value(argv)):
             shards.execute(reply, slot, argv, writes=writes, protocol=self.protocol)
@@ -325,6 +327,13 @@ class Conversation:
         else:
             self._out.append(reply)
             self._size += len(reply)
+
+    def wrote(self, slots: Iterable[int]) -> None:
+        """It has written to the shards of these slots. When there are many, one of each shard is remembered."""
+        self.written.update(slots)
+        if len(self.written) > self.written_max and self.desk.map.shards:
+            self.written = set({self.desk.shards.shard(slot): slot for slot in self.written}.values())
+            self.written_max = 2 * len(self.written) + WRITTEN_SLOTS_MAX
 
     def later(self, argv: list[bytes], *, hold: bool = False) -> Reply:
         """The next reply will come; with `hold`, nothing is begun before it is there."""

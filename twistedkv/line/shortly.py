@@ -41,6 +41,8 @@ def begun_shortly(conversation: Conversation, argv: list[bytes]) -> bool:
         reply = Reply(conversation, argv, conversation.heard_at)
         conversation.put_last(reply)
         conversation.written.add(slot)
+        if len(conversation.written) > conversation.written_max:
+            conversation.wrote(())
         conversation.last_command = b"set"
         conversation.commands += 1
         shards.put(reply, slot, key, value)
@@ -70,7 +72,7 @@ def begun_run(conversation: Conversation, run: Run) -> bool:
             return False
         reply = RunReply(conversation, [run.name, keys[0], columns[1][0]], conversation.heard_at)
         conversation.put_last(reply)
-        conversation.written.update(shards.put_run(reply, slots, keys, columns[1]))
+        conversation.wrote(shards.put_run(reply, slots, keys, columns[1]))
         conversation.last_command = b"set"
     else:
         records = None

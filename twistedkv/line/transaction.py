@@ -79,7 +79,7 @@ class Transaction:
         desk.check_mine(slot)
         writes = any("write" in command.flags for command, _ in self._commands)
         if writes:
-            conversation.written.add(slot)
+            conversation.wrote((slot,))
         # What the connection answers itself is done when the shard has answered, and before what comes after EXEC.
         mixed = len(data) < len(self._commands)
         reply = conversation.later([b"EXEC"], hold=mixed)

@@ -144,7 +144,7 @@ def flush(conversation: Conversation, argv: list[bytes]) -> None:
     if len(argv) > 2 or (len(argv) == 2 and argv[1].upper() not in (b"ASYNC", b"SYNC")):
         raise CommandError("ERR syntax error")
     slots = conversation.desk.slots_of_shards()
-    conversation.written.update(slots)
+    conversation.wrote(slots)
     together = Together(conversation.later(argv, hold=True), lookup(argv).name, len(slots), lambda parts: replies.OK)
     for index, slot in enumerate(slots):
         _Flushing(conversation, together, index, slot).next(slot << CURSOR_SLOT_BITS)
