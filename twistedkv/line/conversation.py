@@ -95,8 +95,7 @@ class Conversation:
         """The one that is being queued."""
         self.watched: dict[bytes, int] = {}
         """Keys and the versions that they had."""
-        self.written: set[int] = set()
-        """Slots of each shard that this client has written to, at most about `written_max`."""
+        self.written: set[int] = set()  # slots of each shard that this client has written to: see `wrote`
         self.written_max = WRITTEN_SLOTS_MAX
         self.ending = False
         """It is closed when all replies have been given."""
@@ -331,8 +330,9 @@ class Conversation:
     def wrote(self, slots: Iterable[int]) -> None:
         """It has written to the shards of these slots. When there are many, one of each shard is remembered."""
         self.written.update(slots)
-        if len(self.written) > self.written_max and self.desk.map.shards:
-            self.written = set({self.desk.shards.shard(slot): slot for slot in self.written}.values())
+        shard = self.desk.shards.shard
+        if len(self.written) > self.written_max and -1 not in (of_each := {shard(slot): slot for slot in self.written}):
+            self.written = set(of_each.values())
             self.written_max = 2 * len(self.written) + WRITTEN_SLOTS_MAX
 
     def later(self, argv: list[bytes], *, hold: bool = False) -> Reply:
