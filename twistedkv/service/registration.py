@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from twistedkv.core.handshake import make_hello
 from twistedkv.core.space import Space
-from twistedkv.errors import ConfigurationError, Status
+from twistedkv.errors import ConfigurationError, DiskFull, Status, StorageFailed
 from twistedkv.limits import BACKOFF_SECONDS_MAX, MISSED_BEATS
 from twistedkv.messages.client import MapUpdate, Result
 from twistedkv.messages.coordinator import (
@@ -198,7 +198,7 @@ class Registration:
         """Whether the store is that of this server in this cluster. If it is another's, this server ends."""
         try:
             self.server.claim(*self._coordinator)
-        except ConfigurationError as error:
+        except (ConfigurationError, DiskFull, StorageFailed) as error:
             log.error("{error}", error=str(error))
             self._stopped = True
             self.server.end()

@@ -22,7 +22,7 @@ from twisted.python.threadpool import ThreadPool
 from twistedkv.clustermap import STORE_ID_BYTES, Member
 from twistedkv.core.lease import Timing
 from twistedkv.core.server import ServerCore
-from twistedkv.errors import ConfigurationError
+from twistedkv.errors import ConfigurationError, ProtocolError
 from twistedkv.limits import HEARTBEAT_SECONDS
 from twistedkv.messages.hello import Hello, Role
 from twistedkv.net.client import ClientSession
@@ -199,6 +199,11 @@ class ServerService(MultiService):
                 self.restored = self._make_core(Timing.of(HEARTBEAT_SECONDS))
         except ConfigurationError as error:
             raise SystemExit(f"twistedkv: {error}") from None
+        except ProtocolError as error:  # intact by its checksum, and of another form
+            raise SystemExit(
+                f"twistedkv: what this server has kept cannot be read: {error}. Move its directory away: it is then "
+                "filled from the other copies"
+            ) from None
         write = self._write
         if write is None:
             pool = self._pool = ThreadPool(1, 1, "storage")
