@@ -113,6 +113,9 @@ def test_a_key_is_purged_only_at_the_version_it_was_deleted_at(store: Store) -> 
     store.put(1, b"a", make_record(8, 0, b"again"))
     store.purge(1, b"a", 7)
     assert store.get(1, b"a") == make_record(8, 0, b"again")
+    store.purge(2, b"a", 8)
+    store.purge(1, b"other", 8)
+    assert store.get(1, b"a") is not None
     store.purge(1, b"a", 8)
     assert store.get(1, b"a") is None
     settle(store)

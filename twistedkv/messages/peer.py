@@ -149,7 +149,7 @@ class FillChunk:
     """Of the chunk, from 1."""
     count: int
     records: bytes
-    """`count` times: slot u16, key length u16, record length u32, key, record."""
+    """Keys and their records, as two columns (`core.entries.encode_records`)."""
 
 
 @attrs.define

@@ -81,7 +81,7 @@ class PeerReceiver:
 
     @fail_stop
     def frames_received(self, frames: list[Frame]) -> None:
-        """Apply all frames that one read brought, then acknowledge them at once."""
+        """Apply all frames that one read brought, and acknowledge them as soon as they may be relied on."""
         core = self._server.core
         if core is None:
             self.connection.abort()

@@ -56,34 +56,21 @@ class Platter:
                     held[key] = record
 
 
-class SimulatedDisk:
-    """`storage.disk.Disk` of one process. `seconds()` is how long the next batch takes; `fault()` may raise."""
+class PlatterDisk:
+    """`storage.disk.Disk` on a platter."""
 
-    def __init__(
-        self,
-        platter: Platter,
-        process: Process,
-        seconds: Callable[[], float],
-        fault: Callable[[], None],
-        chance: random.Random,
-    ) -> None:
-        self._platter = platter
-        self._process = process
-        self._seconds = seconds
-        self._fault = fault
-        self._chance = chance
-        self._under_way: Batch | None = None
-        self.unfolded_max = chance.choice((0, 1_000, 10_000, 1_000_000))
+    def __init__(self, platter: Platter) -> None:
+        self.platter = platter
         self.store_id = platter.store_id
         self.server_id = platter.server_id
 
     def claim(self, cluster: str, coordinator: bytes, server_id: int) -> None:
         """See Disk."""
-        self._platter.server_id = self.server_id = server_id
+        self.platter.server_id = self.server_id = server_id
 
     def find(self) -> dict[int, Found]:
         """See Disk."""
-        platter = self._platter
+        platter = self.platter
         return {
             shard: Found(
                 state,
@@ -96,51 +83,32 @@ class SimulatedDisk:
             for shard, state in sorted(platter.states.items())
         }
 
+    def _slot(self, shard: int, slot: int) -> dict[bytes, bytes]:
+        return self.platter.records.get(shard, {}).get(slot, {})
+
     def get(self, shard: int, slot: int, key: bytes) -> bytes | None:
         """See Disk."""
-        return self._platter.records.get(shard, {}).get(slot, {}).get(key)
+        return self._slot(shard, slot).get(key)
 
     def has(self, shard: int, slot: int, key: bytes) -> bool:
         """See Disk."""
-        return key in self._platter.records.get(shard, {}).get(slot, {})
+        return key in self._slot(shard, slot)
 
     def inspect(self, shard: int, slot: int) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
         """See Disk."""
-        return sorted(self._platter.records.get(shard, {}).get(slot, {}).items()), []
+        return sorted(self._slot(shard, slot).items()), []
 
     def count(self, shard: int) -> int:
         """See Disk."""
-        return sum(map(len, self._platter.records.get(shard, {}).values()))
+        return sum(map(len, self.platter.records.get(shard, {}).values()))
 
     def chunk(self, shard: int, first: int) -> tuple[Chunk, int, int]:
         """See Disk."""
-        return self._platter.chunks[shard][first]
-
-    def perform(self, batch: Batch) -> Deferred[None]:
-        """Have a batch written; see `service.writing.Writer`."""
-        try:
-            self._fault()
-        except (StorageFailed, DiskFull) as error:
-            return fail(Failure(error))
-        self._under_way = batch
-        done: Deferred[None] = Deferred()
-        self._process.reactor.callLater(self._seconds(), self._written, batch, done)
-        return done
-
-    def _written(self, batch: Batch, done: Deferred[None]) -> None:
-        self._under_way = None
-        self._platter.store(batch)
-        done.callback(None)
-
-    def process_ended(self) -> None:
-        """What was being written is on the disk, or it is not."""
-        batch, self._under_way = self._under_way, None
-        if batch is not None and self._chance.random() < 0.5:
-            self._platter.store(batch)
+        return self.platter.chunks[shard][first]
 
     def write(self, batch: Batch) -> None:
-        """See Disk. Never called: `perform` takes its place."""
-        raise NotImplementedError
+        """See Disk."""
+        self.platter.store(batch)
 
     def refresh(self) -> None:
         """See Disk. What is on the platter can be read."""
@@ -159,6 +127,48 @@ class SimulatedDisk:
 
     def close(self) -> None:
         """See Disk."""
+
+
+class SimulatedDisk(PlatterDisk):
+    """Of one process, which writes by `perform`. `seconds()` is how long the next batch takes; `fault()` may raise."""
+
+    def __init__(
+        self,
+        platter: Platter,
+        process: Process,
+        seconds: Callable[[], float],
+        fault: Callable[[], None],
+        chance: random.Random,
+    ) -> None:
+        super().__init__(platter)
+        self._process = process
+        self._seconds = seconds
+        self._fault = fault
+        self._chance = chance
+        self._under_way: Batch | None = None
+        self.unfolded_max = chance.choice((0, 1_000, 10_000, 1_000_000))
+
+    def perform(self, batch: Batch) -> Deferred[None]:
+        """Have a batch written; see `service.writing.Writer`."""
+        try:
+            self._fault()
+        except (StorageFailed, DiskFull) as error:
+            return fail(Failure(error))
+        self._under_way = batch
+        done: Deferred[None] = Deferred()
+        self._process.reactor.callLater(self._seconds(), self._written, batch, done)
+        return done
+
+    def _written(self, batch: Batch, done: Deferred[None]) -> None:
+        self._under_way = None
+        self.write(batch)
+        done.callback(None)
+
+    def process_ended(self) -> None:
+        """What was being written is on the disk, or it is not."""
+        batch, self._under_way = self._under_way, None
+        if batch is not None and self._chance.random() < 0.5:
+            self.write(batch)
 
 
 class SimulatedDurableStore(DurableStore):
@@ -182,7 +192,7 @@ class SimulatedDurableStore(DurableStore):
     def _used(self) -> list[int]:
         disk = self.disk
         assert isinstance(disk, SimulatedDisk)
-        used = {slot: None for slots in disk._platter.records.values() for slot in slots}
+        used = {slot: None for slots in disk.platter.records.values() for slot in slots}
         for batch in (self._writing, self.open_batch):
             if batch is not None:
                 used.update(dict.fromkeys(batch.records))
