@@ -51,8 +51,6 @@ class Writer:
         self._stopping: Deferred[None] | None = None
         self.full_since: float | None = None
         """When the disk was found full, if it is."""
-        self.busy_since = 0.0
-        """When the batch that is being written was given away."""
 
     @property
     def busy(self) -> bool:
@@ -103,7 +101,6 @@ class Writer:
 
     def _write(self, batch: Batch) -> None:
         self._timer = None
-        self.busy_since = self._reactor.seconds()
         self._perform(batch).addCallbacks(self._written, self._not_written, callbackArgs=(), errbackArgs=(batch,))
 
     def _written(self, _: object) -> None:
