@@ -92,6 +92,10 @@ UNFOLDED_BYTES = 4 * 1024 * 1024
 """Of records that a durable store has only in its log, before it puts them into their places."""
 FOLD_BYTES = 64 * 1024
 """It does so with so many at once."""
+TAIL_BYTES = 4 * 1024 * 1024
+"""Of each of the two files that the newest part of its logs is appended to."""
+TAIL_STORED_BYTES = 1024 * 1024
+"""When there is so much in one of them, its tables get it."""
 STORE_BYTES_WAITING_MAX = 32 * 1024 * 1024
 """What a disk has not stored yet; past it, clients are not read until it has."""
 

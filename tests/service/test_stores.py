@@ -92,7 +92,7 @@ def test_what_is_damaged_is_kept_aside(how: str, options: Any, tmp_path: Path, l
     batch = store.take(everything=True)
     assert batch is not None
     store.disk.write(batch)
-    store.written()
+    store.written(batch)
     store.disk.close()
     data = tmp_path / "store" / "data.mdb"
     content = bytearray(data.read_bytes())
@@ -137,8 +137,10 @@ def test_no_server_is_killed_for_ever(place: int, options: Any, tmp_path: Path) 
     for number in range(60):
         store.save(0, b"state %d" % number)
         store.put(1, b"%d" % number, make_record(number + 1, 0, bytes(100 * number)))
-        store.disk.write(store.take(everything=True))  # type: ignore[arg-type]
-        store.written()
+        batch = store.take(everything=True)
+        assert batch is not None
+        store.disk.write(batch)
+        store.written(batch)
     store.disk.close()
     data = tmp_path / "store" / "data.mdb"
     content = bytearray(data.read_bytes())

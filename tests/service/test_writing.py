@@ -9,10 +9,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from tests.conftest import LoggedErrors
-from tests.support.disks import FakeDisk
+from tests.support.disks import FakeDisk, write_to
+from twistedkv.chunks import Chunk
 from twistedkv.errors import DiskFull, StorageFailed
-from twistedkv.service.writing import FULL_SECONDS, STOP_SECONDS, Writer
-from twistedkv.storage.disk import Batch
+from twistedkv.service.writing import FULL_SECONDS, STOP_SECONDS, Writer, WritingThreads
+from twistedkv.storage.disk import Batch, Tail
 from twistedkv.storage.durable import DurableStore
 
 
@@ -35,13 +36,14 @@ class _Scene:
         self.disk = _Disk()
         self.store = DurableStore(self.disk)
         self.store.place(0, range(100))
-        self.given: list[tuple[Batch, Deferred[None]]] = []
+        self.given: list[tuple[Any, Deferred[None]]] = []
         self.stored = 0
+        self.sequence = 0
         self.failures: list[BaseException] = []
         self.writer = Writer(self.clock, self.store, self._perform, self._told, self.failures.append, interval)
 
-    def _perform(self, batch: Batch) -> Deferred[None]:
-        self.given.append((batch, Deferred()))
+    def _perform(self, work: Tail | Batch) -> Deferred[None]:
+        self.given.append((work, Deferred()))
         return self.given[-1][1]
 
     def _told(self) -> None:
@@ -54,33 +56,121 @@ class _Scene:
             self.store.save(0, text)
         self.writer.kick()
 
-    def finish(self, error: Exception | None = None) -> Batch:
-        """The batch that was given away last is written, or not."""
-        batch, done = self.given[-1]
+    def update(self) -> None:
+        """An entry is logged, and the turn ends."""
+        self.sequence += 1
+        self.store.archive(0).append(Chunk(self.sequence, self.sequence, 1, b"entry"), self.sequence)
+        self.writer.kick()
+
+    def finish(self, error: Exception | None = None, *, at: int = -1) -> Any:
+        """What was given away last, or at this place, is written, or not."""
+        work, done = self.given[at]
         if error is None:
-            self.disk.write(batch)
+            write_to(self.disk, work)
             done.callback(None)
         else:
             done.errback(error)
         self.clock.advance(0)
-        return batch
+        return work
 
 
 def test_what_comes_while_one_is_written_is_the_next() -> None:
     scene = _Scene()
     scene.turn()
-    assert not scene.given and not scene.writer.busy
+    assert not scene.given and not scene.store.busy
     scene.turn(b"one")
     for text in (b"two", b"three", b"four"):
         scene.turn(text)
-    assert len(scene.given) == 1 and scene.writer.busy
+    assert len(scene.given) == 1 and scene.store.busy
     assert scene.store.stored() == 0
     assert scene.finish().states == {0: b"one"}
     assert (scene.stored, scene.store.stored(), len(scene.given)) == (1, 1, 2)
     assert scene.finish().states == {0: b"four"}
     assert (scene.stored, scene.store.stored(), len(scene.given)) == (2, 2, 2)
-    assert not scene.writer.busy and scene.store.pending() == 2
+    assert not scene.store.busy and scene.store.pending() == 2
     assert scene.clock.getDelayedCalls() == []
+
+
+def _begun() -> _Scene:
+    """Tails can be appended."""
+    scene = _Scene()
+    scene.turn(b"state")
+    scene.finish()
+    scene.given.clear()
+    return scene
+
+
+def test_logs_are_appended_while_a_batch_is_written() -> None:
+    scene = _begun()
+    scene.store.tail_bytes_stored = 1
+    scene.update()  # a tail, and a batch that has it, too
+    scene.update()
+    scene.update()
+    assert [type(work) for work, _ in scene.given] == [Tail, Batch]
+    scene.finish(at=0)
+    assert scene.store.stored() == 2 and scene.store.pending() == 3
+    assert len(scene.given) == 3 and len(scene.given[2][0].chunks) == 2, "what came meanwhile"
+    scene.finish()
+    assert scene.store.stored() == 3
+    scene.update()
+    scene.finish()
+    assert scene.store.stored() == 4 and len(scene.given) == 4, "one batch at a time"
+    scene.finish(at=1)
+    scene.update()
+    assert [type(work) for work, _ in scene.given[4:]] == [Batch, Tail] and scene.given[4][0].number == 4
+
+
+def test_what_only_a_batch_can_have_is_waited_for() -> None:
+    scene = _begun()
+    scene.update()
+    scene.turn(b"another state")
+    scene.update()
+    assert [type(work) for work, _ in scene.given] == [Tail, Batch]
+    scene.finish(at=0)
+    assert len(scene.given) == 2 and scene.store.stored() == 2
+    assert scene.finish(at=1).states == {0: b"another state"}
+    assert scene.store.stored() == 3
+    assert isinstance(scene.given[2][0], Tail) and scene.given[2][0].begins
+
+
+def test_a_batch_without_room_does_not_hold_up_logs(logged_errors: LoggedErrors) -> None:
+    scene = _begun()
+    scene.store.tail_bytes_stored = 1
+    scene.update()
+    scene.finish(DiskFull("full"))
+    scene.finish(at=0)
+    scene.update()
+    scene.finish()
+    assert scene.store.stored() == 3 and scene.writer.full_since == 1000
+    scene.clock.advance(FULL_SECONDS)
+    scene.finish()
+    assert scene.writer.full_since is None and not scene.failures
+    logged_errors.events.clear()
+
+
+def test_threads_write_and_tell() -> None:
+    told: list[Any] = []
+
+    class Reactor:
+        def callFromThread(self, call: Any, *arguments: object) -> None:
+            told.append((call, arguments))
+
+    class Broken(FakeDisk):
+        def append(self, tail: Tail) -> None:
+            raise StorageFailed("broken")
+
+    disk = Broken()
+    threads = WritingThreads(Reactor(), disk)
+    batch = Batch(1)
+    batch.states[0] = b"state"
+    written, failed = threads.perform(batch), threads.perform(Tail(2))
+    threads.stop()
+    for call, arguments in told:
+        call(*arguments)
+    assert disk.platter.states == {0: b"state"} and written.called
+    failures: list[Any] = []
+    failed.addErrback(lambda failure: failures.append(failure.value))
+    assert [str(failure) for failure in failures] == ["broken"]
 
 
 def test_batches_begin_an_interval_apart() -> None:

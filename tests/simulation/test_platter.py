@@ -94,7 +94,7 @@ def test_a_batch_is_stored_as_a_whole() -> None:
     platter = Platter(b"s" * 16)
     batch = Batch(1, shard_of=[0] * 16384)
     batch.records[5] = {b"k": b"record", b"gone": None}
-    batch.chunks.append((0, Chunk(1, 2, 1, b"entries"), 1, 0))
+    batch.chunks[0, 1] = Chunk(1, 2, 1, b"entries"), 1, 0
     batch.states[0] = b"state"
     batch.tables[0] = (2, [b"table"])
     platter.store(batch)

@@ -45,7 +45,7 @@ def settle(store: Store) -> None:
         batch = store.take(everything=True)
         if batch is not None:
             store.disk.write(batch)
-            store.written()
+            store.written(batch)
 
 
 def close(store: Store) -> None:

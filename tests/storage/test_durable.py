@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.storage.stores import SHARDS, close, open_durable, settle
 from tests.support.disks import store_on, write_out
 from twistedkv.chunks import Chunk
 from twistedkv.limits import SLOTS
 from twistedkv.records import TOMBSTONE, make_record
-from twistedkv.storage import archive, durable
+from twistedkv.storage import archive, durable, folding
+from twistedkv.storage.disk import Batch, Tail
+from twistedkv.storage.folding import size_of
 
 SLOTS_TRIED = st.sampled_from([0, 1, 2, 3, 4, SLOTS - 1])
 KEYS = st.sampled_from([b"a", b"b", b"longer key"])
@@ -39,6 +41,8 @@ class _Model:
         self.tables: dict[int, tuple[int, list[bytes]]] = {}
         self.states: dict[int, bytes] = {}
         self.purged: dict[tuple[int, bytes], bytes] = {}
+        self.number = 0
+        """Of the tail or batch with which it is stored."""
 
     def copy(self) -> _Model:
         """As it is now."""
@@ -51,30 +55,37 @@ class Batches(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(prefix="twistedkv-machine-"))
-        self.limits = (durable.FOLD_BYTES, archive.LOG_KEPT_BYTES)
+        self.limits = (folding.FOLD_BYTES, archive.LOG_KEPT_BYTES)
         self.now = _Model()
-        self.taken: _Model | None = None
         self.stored = _Model()
-        self.batch: Any = None
-        self.on_disk = False
+        self.under_way: dict[type, tuple[Any, _Model]] = {}
+        """What was taken, by kind, and what there was at that moment."""
+        self.on_disk: dict[type, Any] = {}
         self.version = 0
 
-    @initialize(fold_bytes=st.sampled_from([1, 60, 10_000]), unfolded=st.sampled_from([0, 100]))
-    def begin(self, fold_bytes: int, unfolded: int) -> None:
-        durable.FOLD_BYTES, archive.LOG_KEPT_BYTES = fold_bytes, 200
-        self.unfolded = unfolded
+    @initialize(
+        fold_bytes=st.sampled_from([1, 60, 10_000]),
+        unfolded=st.sampled_from([0, 100]),
+        tail_bytes=st.sampled_from([0, 300, 2000]),
+        tails_stored=st.sampled_from([1, 500]),
+    )
+    def begin(self, fold_bytes: int, unfolded: int, tail_bytes: int, tails_stored: int) -> None:
+        folding.FOLD_BYTES, archive.LOG_KEPT_BYTES = fold_bytes, 200
+        self.unfolded, self.tails = unfolded, (tail_bytes, tails_stored)
         self._open()
         for shard in SHARDS:  # nothing is logged of a shard before its state is stored
             self.save(shard, b"begun")
         settle(self.store)
         self.stored = self.now.copy()
+        self.stored.number = self.store.stored()
 
     def _open(self) -> None:
         self.store = open_durable(self.directory)
-        self.store.unfolded_max = self.unfolded
+        self.store.folding.bytes_max = self.unfolded
+        self.store.tail_bytes_max, self.store.tail_bytes_stored = self.tails
 
     def teardown(self) -> None:
-        durable.FOLD_BYTES, archive.LOG_KEPT_BYTES = self.limits
+        folding.FOLD_BYTES, archive.LOG_KEPT_BYTES = self.limits
         if hasattr(self, "store"):
             close(self.store)
         shutil.rmtree(self.directory)
@@ -143,33 +154,40 @@ class Batches(RuleBasedStateMachine):
 
     # Batches.
 
-    @precondition(lambda self: self.batch is None)
     @rule(everything=st.booleans())
     def take(self, everything: bool) -> None:
-        self.batch = self.store.take(everything=everything)
-        if self.batch is not None:
-            self.taken = self.now.copy()
-            assert self.store.take() is None
+        for work in (self.store.take_tail(), self.store.take(everything=everything)):
+            if work is not None:
+                assert type(work) not in self.under_way
+                holding = self.now.copy()
+                holding.number = work.number
+                self.under_way[type(work)] = work, holding
+        assert self.store.busy is bool(self.under_way)
 
-    @precondition(lambda self: self.batch is not None and not self.on_disk)
-    @rule()
-    def write(self) -> None:
-        self.store.disk.write(self.batch)
-        self.on_disk = True
-        assert self.taken is not None
-        self.stored = self.taken
+    @rule(kind=st.sampled_from([Tail, Batch]))
+    def write(self, kind: type) -> None:
+        if kind in self.under_way and kind not in self.on_disk:
+            work, holding = self.under_way[kind]
+            if kind is Tail:
+                self.store.disk.append(work)
+            else:
+                self.store.disk.write(work)
+            self.on_disk[kind] = work
+            if holding.number >= self.stored.number:
+                self.stored = holding
 
-    @precondition(lambda self: self.on_disk)
-    @rule()
-    def written(self) -> None:
-        self.store.written()
-        self.batch, self.on_disk = None, False
+    @rule(kind=st.sampled_from([Tail, Batch]))
+    def written(self, kind: type) -> None:
+        if kind in self.on_disk:
+            self.store.written(self.on_disk.pop(kind))
+            del self.under_way[kind]
+            assert self.store.stored() <= self.store.pending()
 
     @rule()
     def crash(self) -> None:
         close(self.store)
         self._open()
-        self.batch, self.on_disk = None, False
+        self.under_way, self.on_disk = {}, {}
         self.now = self.stored.copy()
         kept = self.store.kept()
         assert {shard: each.state for shard, each in kept.items()} == self.now.states
@@ -202,8 +220,8 @@ class Batches(RuleBasedStateMachine):
             assert {key: self.store.get(slot, key) for key in here} == here
         for slots in SHARDS.values():
             assert self.store.count(slots) == sum(slot in slots for slot, _ in self.now.records)
-        sizes = [durable._size(records) for records in self.store.open_batch.records.values()]
-        assert self.store._unfolded == sum(sizes)
+        sizes = [size_of(records) for records in self.store.open_batch.records.values()]
+        assert self.store.folding.bytes == sum(sizes)
 
     @invariant()
     def as_the_log(self) -> None:
@@ -263,7 +281,7 @@ def test_a_resent_chunk_takes_the_place_of_those_that_it_holds(tmp_path: Path) -
 def test_deleting_for_ever_leaves_no_debt(tmp_path: Path) -> None:
     """A key that is written, deleted and purged again and again: what is not folded yet is counted as it is."""
     store = open_durable(tmp_path)
-    store.unfolded_max = 0
+    store.folding.bytes_max = 0
     for version in range(1, 200, 2):
         store.put(1, b"key", make_record(version, 0, bytes(50)))
         store.put(1, b"key", make_record(version, 0, bytes(50)))
@@ -272,7 +290,7 @@ def test_deleting_for_ever_leaves_no_debt(tmp_path: Path) -> None:
         settle(store)
         store.purge(1, b"key", version + 1)
         settle(store)
-    assert store._unfolded == 0
+    assert store.folding.bytes == 0
     close(store)
 
 
@@ -284,12 +302,12 @@ def test_what_may_be_acknowledged(at_once: bool, tmp_path: Path) -> None:
     store.save(0, b"state")
     assert (store.pending(), store.stored(), store.settled()) == (1, 0, at_once)
     batch = store.take()
-    assert batch is not None and store.pending() == 1
+    assert batch is not None and store.take_tail() is None and store.pending() == 1
     store.save(0, b"another")
     assert (store.pending(), store.stored(), store.settled()) == (2, 0, 2 * at_once)
     store.disk.write(batch)
     assert store.stored() == 0
-    store.written()
+    store.written(batch)
     assert (store.pending(), store.stored(), store.settled()) == (2, 1, 1 + at_once)
     close(store)
 

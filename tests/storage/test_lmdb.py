@@ -24,7 +24,8 @@ from twistedkv.storage.durable import DurableStore
 lmdb = pytest.importorskip("lmdb")
 
 from twistedkv.storage.inspection import CRASHED, examine  # noqa: E402
-from twistedkv.storage.lmdb import DAMAGED, FORMAT, LmdbDisk  # noqa: E402
+from twistedkv.storage.lmdb import FORMAT, LmdbDisk  # noqa: E402
+from twistedkv.storage.lmdberrors import DAMAGED, as_ours  # noqa: E402
 
 KILLED = (-signal.SIGABRT, -signal.SIGBUS, -signal.SIGSEGV)
 CHILD = Path(__file__).with_name("reading.py")
@@ -50,7 +51,7 @@ def test_the_map_grows_by_itself(tmp_path: Path) -> None:
                 assert store.disk.make_room()
                 grown += 1
                 assert store.get(1, b"0") is not None, "it can be read meanwhile"
-        store.written()
+        store.written(batch)
     assert grown >= 3
     assert store.disk.bytes_used() > 2_000_000 < store.disk.room()[1]
     close(store)
@@ -85,7 +86,7 @@ def test_a_batch_that_had_no_room_is_not_there(tmp_path: Path) -> None:
             break
         except DiskFull:
             continue
-    store.written()
+    store.written(batch)
     assert store.get(1, b"key") == make_record(1, 0, bytes(1 << 19))
     close(store)
 
@@ -114,14 +115,14 @@ def test_a_limit_ends_growth(tmp_path: Path) -> None:
 )
 def test_errors_are_ours_and_no_damage(error: Exception, kind: type[Exception], tmp_path: Path) -> None:
     store = open_durable(tmp_path)
-    assert type(store.disk._as_ours(error)) is kind
+    assert type(as_ours(error, tmp_path / "store")) is kind
     close(store)
     close(open_durable(tmp_path))
 
 
 def test_damage_is_noted_for_the_next_process(tmp_path: Path) -> None:
     store = open_durable(tmp_path)
-    assert type(store.disk._as_ours(lmdb.CorruptedError("what"))) is StorageFailed
+    assert type(as_ours(lmdb.CorruptedError("what"), tmp_path / "store")) is StorageFailed
     close(store)
     with pytest.raises(StorageFailed, match=f"data-dir {tmp_path}/store: was found damaged: what"):
         open_durable(tmp_path)

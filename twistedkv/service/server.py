@@ -15,9 +15,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from twistedkv.clustermap import STORE_ID_BYTES, Member
 from twistedkv.core.lease import Timing
@@ -34,8 +32,8 @@ from twistedkv.service.config import ServerOptions
 from twistedkv.service.links import Links
 from twistedkv.service.listening import listen
 from twistedkv.service.registration import Registration
-from twistedkv.service.writing import Writer
-from twistedkv.storage.disk import Batch
+from twistedkv.service.writing import Writer, WritingThreads
+from twistedkv.storage.disk import Batch, Tail
 from twistedkv.storage.durable import DurableStore
 from twistedkv.storage.interface import Store
 from twistedkv.storage.memory import MemoryStore
@@ -71,7 +69,7 @@ class ServerService(MultiService):
         end_process: Callable[[], None] | None = None,
         *,
         open_store: Callable[[], Store] = MemoryStore,
-        write: Callable[[Batch], Deferred[None]] | None = None,
+        write: Callable[[Tail | Batch], Deferred[None]] | None = None,
         abort: Callable[[], None] = _abort,
         store_id: bytes | None = None,
         random: random_module.Random | None = None,
@@ -86,7 +84,7 @@ class ServerService(MultiService):
         self._end_process = reactor.stop if end_process is None else end_process
         self._open_store = open_store
         self._write = write
-        """Of a durable store: has a batch written elsewhere. None: in a thread."""
+        """Of a durable store: has a tail or a batch written elsewhere. None: in a thread."""
         self._abort = abort
         """End the process without another word."""
         self.server_id = options.server_id
@@ -104,7 +102,7 @@ class ServerService(MultiService):
         self.store: Store | None = None
         self.writer: Writer | None = None
         """Of a durable store."""
-        self._pool: ThreadPool | None = None
+        self._threads: WritingThreads | None = None
         self._unstable: deque[tuple[int, Callable[[], None]]] = deque()
         """(batch, what is to be said when it may be relied on)."""
         self._unstored: deque[tuple[int, Callable[[], None]]] = deque()
@@ -177,7 +175,7 @@ class ServerService(MultiService):
         yield super().stopService()  # type: ignore[no-untyped-call]
         if self.writer is not None:
             yield self.writer.stop()
-            if self._pool is None:
+            if self._threads is None:
                 self._close_store()
         log.info("server {server} has ended", server=self.server_id)
 
@@ -206,20 +204,18 @@ class ServerService(MultiService):
             ) from None
         write = self._write
         if write is None:
-            pool = self._pool = ThreadPool(1, 1, "storage")
-            pool.start()
+            self._threads = WritingThreads(self.reactor, store.disk)
             self.reactor.addSystemEventTrigger("after", "shutdown", self._close_store)
             sys.setswitchinterval(SWITCH_SECONDS)
-            disk = store.disk
-            write = lambda batch: deferToThreadPool(self.reactor, pool, disk.write, batch)  # noqa: E731
+            write = self._threads.perform
         interval = self.options.sync_interval if self.options.durability == "interval" else 0.0
         self.writer = Writer(self.reactor, store, write, self.end_turn_soon, self.storage_failed, interval)
 
     def _close_store(self) -> None:
         """The last thing of all: the thread may still be writing."""
         assert isinstance(self.store, DurableStore)
-        if self._pool is not None:
-            self._pool.stop()
+        if self._threads is not None:
+            self._threads.stop()
         self.store.disk.close()
 
     def _make_core(self, timing: Timing) -> ServerCore:

@@ -17,7 +17,7 @@ from twistedkv.errors import DiskFull, StorageFailed
 from twistedkv.simulation.disk import DISK_BYTES
 from twistedkv.simulation.process import Process
 from twistedkv.simulation.timeline import Killed
-from twistedkv.storage.disk import Batch, Found
+from twistedkv.storage.disk import Batch, Found, Tail
 from twistedkv.storage.durable import DurableStore
 
 
@@ -32,17 +32,21 @@ class Platter:
         self.states: dict[int, bytes] = {}
         self.chunks: dict[int, dict[int, tuple[Chunk, int, int]]] = {}
         """By shard and first sequence."""
+        self.stored = 0
+        self.tails: list[Tail] = []
         self.tables: dict[int, tuple[int, list[bytes]]] = {}
 
     def store(self, batch: Batch) -> None:
         """Everything in the batch."""
+        self.stored = batch.number
+        self.tails = [tail for tail in self.tails if tail.number > batch.number]
         for shard in batch.restarted:
             self.chunks.pop(shard, None)
             self.tables.pop(shard, None)
         for shard, first in batch.trimmed:
             self.chunks.get(shard, {}).pop(first, None)
-        for shard, chunk, commit, folded in batch.chunks:
-            self.chunks.setdefault(shard, {})[chunk.first] = (chunk, commit, folded)
+        for (shard, first), chunk in batch.chunks.items():
+            self.chunks.setdefault(shard, {})[first] = chunk
         self.tables.update(batch.tables)
         self.states.update(batch.states)
         for shard in batch.dropped:
@@ -63,6 +67,7 @@ class PlatterDisk:
         self.platter = platter
         self.store_id = platter.store_id
         self.server_id = platter.server_id
+        self.stored = platter.stored
 
     def claim(self, cluster: str, coordinator: bytes, server_id: int) -> None:
         """See Disk."""
@@ -82,6 +87,10 @@ class PlatterDisk:
             )
             for shard, state in sorted(platter.states.items())
         }
+
+    def tails(self) -> list[Tail]:
+        """See Disk."""
+        return list(self.platter.tails)
 
     def _slot(self, shard: int, slot: int) -> dict[bytes, bytes]:
         return self.platter.records.get(shard, {}).get(slot, {})
@@ -109,6 +118,11 @@ class PlatterDisk:
     def write(self, batch: Batch) -> None:
         """See Disk."""
         self.platter.store(batch)
+
+    def append(self, tail: Tail) -> None:
+        """See Disk. Nothing is left of a tail that comes after the batch that has it."""
+        if tail.number > self.platter.stored:
+            self.platter.tails.append(tail)
 
     def refresh(self) -> None:
         """See Disk. What is on the platter can be read."""
@@ -145,30 +159,39 @@ class SimulatedDisk(PlatterDisk):
         self._seconds = seconds
         self._fault = fault
         self._chance = chance
-        self._under_way: Batch | None = None
+        self._under_way: list[Tail | Batch] = []
         self.unfolded_max = chance.choice((0, 1_000, 10_000, 1_000_000))
+        self.tail_bytes_max = chance.choice((1_000, 100_000))
+        self.tail_bytes_stored = chance.choice((1, 500, 5_000, 50_000))
 
-    def perform(self, batch: Batch) -> Deferred[None]:
-        """Have a batch written; see `service.writing.Writer`."""
+    def perform(self, work: Tail | Batch) -> Deferred[None]:
+        """Have it written; see `service.writing.Writer`."""
         try:
             self._fault()
         except (StorageFailed, DiskFull) as error:
             return fail(Failure(error))
-        self._under_way = batch
+        self._under_way.append(work)
         done: Deferred[None] = Deferred()
-        self._process.reactor.callLater(self._seconds(), self._written, batch, done)
+        self._process.reactor.callLater(self._seconds(), self._written, work, done)
         return done
 
-    def _written(self, batch: Batch, done: Deferred[None]) -> None:
-        self._under_way = None
-        self.write(batch)
+    def _written(self, work: Tail | Batch, done: Deferred[None]) -> None:
+        self._under_way.remove(work)
+        self._store(work)
         done.callback(None)
 
+    def _store(self, work: Tail | Batch) -> None:
+        if isinstance(work, Tail):
+            self.append(work)
+        else:
+            self.write(work)
+
     def process_ended(self) -> None:
-        """What was being written is on the disk, or it is not."""
-        batch, self._under_way = self._under_way, None
-        if batch is not None and self._chance.random() < 0.5:
-            self.write(batch)
+        """What was being written is on the disk, or it is not: a tail and a batch each by itself."""
+        under_way, self._under_way = self._under_way, []
+        for work in under_way:
+            if self._chance.random() < 0.5:
+                self._store(work)
 
 
 class SimulatedDurableStore(DurableStore):
@@ -176,7 +199,8 @@ class SimulatedDurableStore(DurableStore):
 
     def __init__(self, disk: SimulatedDisk, process: Process) -> None:
         super().__init__(disk)
-        self.unfolded_max = disk.unfolded_max
+        self.folding.bytes_max = disk.unfolded_max
+        self.tail_bytes_max, self.tail_bytes_stored = disk.tail_bytes_max, disk.tail_bytes_stored
         self.full = False
         """Whether its disk is said to be full: see `simulation.disk.SimulatedStore`."""
         self._process = process

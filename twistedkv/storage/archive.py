@@ -27,7 +27,7 @@ class ShardLog:
         """Bytes of entries since the dedup table was kept."""
         self.folded = 0
         """Records of entries up to this one are in their table."""
-        self._commit = 0
+        self.commit = 0
 
     def append(self, chunk: Chunk, commit: int) -> None:
         """See Archive."""
@@ -35,31 +35,36 @@ class ShardLog:
         size = len(chunk.entries)
         while self.chunks and self.chunks[-1][0] >= chunk.first:  # after a resend: all that they hold is in this one
             self._remove(self.chunks.pop())
-        batch.chunks.append((self._shard, chunk, commit, self.folded))
+        batch.chunks[self._shard, chunk.first] = self._store.fresh[self._shard, chunk.first] = (
+            chunk,
+            commit,
+            self.folded,
+        )
         batch.bytes += size
         self.chunks.append((chunk.first, chunk.last, size))
         self.bytes += size
         self.since_table += size
-        self._commit = commit
+        self.commit = commit
         self._trim()
 
     def _trim(self) -> None:
         chunks = self.chunks
-        needed = min(self._commit, self.table_at, self.folded)
+        needed = min(self.commit, self.table_at, self.folded)
         while self.bytes > LOG_KEPT_BYTES and len(chunks) > 1 and chunks[0][1] <= needed:
             self._remove(chunks.popleft())
 
     def _remove(self, chunk: tuple[int, int, int]) -> None:
         first, _, size = chunk
         self.bytes -= size
-        batch = self._store.open_batch
-        batch.chunks = [each for each in batch.chunks if each[0] != self._shard or each[1].first != first]
-        batch.trimmed.append((self._shard, first))
+        place = self._shard, first
+        self._store.fresh.pop(place, None)
+        self._store.open_batch.chunks.pop(place, None)
+        self._store.open_batch.trimmed.append(place)
 
     def restart(self) -> None:
         """See Archive."""
         self.chunks.clear()
-        self.bytes = self.table_at = self.since_table = self.folded = self._commit = 0
+        self.bytes = self.table_at = self.since_table = self.folded = self.commit = 0
         self._store.restarted(self._shard)
 
     def after(self, sequence: int, bytes_max: int) -> list[Chunk] | None:

@@ -8,13 +8,28 @@ import attrs
 
 from twistedkv.chunks import Chunk
 
+Chunks = dict[tuple[int, int], tuple[Chunk, int, int]]
+"""By shard and first sequence, in the order of the log: (chunk, commit, sequence up to which the shard's records are
+folded)."""
+
+
+@attrs.define(eq=False)
+class Tail:
+    """What is new in the logs, and becomes stable in a file of its own. The tables get it later, with a batch."""
+
+    number: int
+    chunks: Chunks = attrs.Factory(dict)
+    begins: bool = False
+    """Whether it is the first after a batch was taken, which has all before it: the other file is used from now on."""
+
 
 @attrs.define(eq=False)
 class Batch:
-    """What becomes stable together. For each shard in `dropped` its records are removed before all others are stored,
-    for each in `restarted` its log and dedup table."""
+    """What becomes stable together, in the tables. For each shard in `dropped` its records are removed before all
+    others are stored, for each in `restarted` its log and dedup table."""
 
     number: int
+    """It has all tails up to this number."""
     records: dict[int, dict[bytes, bytes | None]] = attrs.Factory(dict)
     """By slot and key; None: the key is removed."""
     shard_of: list[int] = attrs.Factory(list)
@@ -25,20 +40,20 @@ class Batch:
     """By shard."""
     held: dict[int, None] = attrs.Factory(dict)
     """Slots with records that are in no log: they are stored with this batch."""
-    chunks: list[tuple[int, Chunk, int, int]] = attrs.Factory(list)
-    """(shard, chunk, commit, sequence up to which the shard's records are folded)."""
+    chunks: Chunks = attrs.Factory(dict)
     tables: dict[int, tuple[int, list[bytes]]] = attrs.Factory(dict)
     """By shard: the sequence that the dedup table is of, and its pieces."""
     trimmed: list[tuple[int, int]] = attrs.Factory(list)
     """(shard, first sequence) of chunks that are not needed any more. Removed before those in `chunks` are stored."""
     bytes: int = 0
     """Of all but records."""
+    whole: bool = False
+    """Whether it has something new that no tail has."""
 
     @property
-    def empty(self) -> bool:
-        """Whether there is nothing in it that has to become stable."""
-        parts = (self.held, self.chunks, self.states, self.dropped, self.restarted, self.tables, self.trimmed)
-        return not any(parts)
+    def more_than_logs(self) -> bool:
+        """Whether something in it has to become stable that a tail cannot have."""
+        return any((self.held, self.states, self.dropped, self.restarted, self.tables))
 
 
 @attrs.frozen
@@ -57,6 +72,8 @@ class Disk(Protocol):
 
     store_id: bytes
     server_id: int
+    stored: int
+    """Number of the last batch that had been written when it was opened."""
 
     def claim(self, cluster: str, coordinator: bytes, server_id: int) -> None:
         """Its data are those of this server of that cluster, from now on. Raises ConfigurationError when they are
@@ -64,6 +81,9 @@ class Disk(Protocol):
 
     def find(self) -> dict[int, Found]:
         """What there is, by shard. Raises StorageFailed when it is damaged."""
+
+    def tails(self) -> list[Tail]:
+        """Those that were appended and are in no batch, when it is opened. Raises StorageFailed when it is damaged."""
 
     def get(self, shard: int, slot: int, key: bytes) -> bytes | None:
         """A record. Raises DamagedRecord when that is not what was stored."""
@@ -82,8 +102,11 @@ class Disk(Protocol):
 
     def write(self, batch: Batch) -> None:
         """Store a batch, and return when it is stable. Raises DiskFull when there is no room (nothing was stored, and
-        it may be tried again), StorageFailed when anything else is wrong. The only method that blocks; called from
-        another thread, never twice at the same time."""
+        it may be tried again), StorageFailed when anything else is wrong. It blocks, and is called from another
+        thread, never twice at the same time."""
+
+    def append(self, tail: Tail) -> None:
+        """The same of a tail; called from a third thread."""
 
     def refresh(self) -> None:
         """What was written last can be read from now on."""

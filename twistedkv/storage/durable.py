@@ -1,16 +1,19 @@
 """A store that outlives its process: batches over a disk that takes its time.
 
-What is put is in the *open batch*, and can be read at once. `take` closes that batch, when none is being written; the
-disk then writes it, as a whole or not at all, in a thread of its own; `written` says that this has been done, and the
-next one may be taken. So a disk that is slow gets larger batches, and not more of them (group commit).
+What is put is in the *open batch*, and can be read at once. What makes an update stable is its entry in the log:
+`take_tail` gives what is new there, when nothing is being appended, for the disk to append it in a thread of its own;
+`written` says that this has been done, and the next may be taken. So a disk that is slow gets more at a time, and not
+more often (group commit).
 
-A read looks into the open batch, then into the one being written, then at the disk. Everything here but `Disk.write` is
-called in the reactor's thread, and a batch that is being written is not changed any more.
+The tables get all that later: `take` closes the open batch, when none is being written and there are TAIL_STORED_BYTES
+of tails, and the disk writes it, as a whole or not at all, in another thread, while tails are appended. What no tail
+can have, as a shard's state or records that were streamed, waits for its batch, and with it all that comes after.
 
-What makes an update stable is its entry in the log. Records are folded into their tables later, a few slots at a time,
-when UNFOLDED_BYTES of them have come together: then many of them are in one page, which is written once for all of them
-(docs/performance.md). Until then they stay in the open batch, from one batch to the next. After a start, entries of the
-log that may not have been folded are applied again.
+A read looks into the open batch, then into the one being written, then at the disk. Everything here but `Disk.write`
+and `Disk.append` is called in the reactor's thread, and what is being written is not changed any more.
+
+Records are folded into their tables later still (`folding`). Until then they stay in the open batch, from one batch to
+the next. After a start, entries of the log that may not have been folded are applied again.
 
 A disk keeps each record, chunk, state and table with its checksum, and looks at it when it is read.
 """
@@ -21,19 +24,16 @@ from collections.abc import Sequence
 
 from twistedkv.chunks import Chunk
 from twistedkv.errors import DamagedRecord
-from twistedkv.limits import FOLD_BYTES, LOG_KEPT_BYTES, SLOTS, UNFOLDED_BYTES
+from twistedkv.limits import LOG_KEPT_BYTES, SLOTS, TAIL_BYTES, TAIL_STORED_BYTES
 from twistedkv.storage.archive import ShardLog
-from twistedkv.storage.disk import Batch, Disk
+from twistedkv.storage.disk import Batch, Chunks, Disk, Found, Tail
+from twistedkv.storage.folding import Folding
 from twistedkv.storage.interface import Kept, Stable
 
 _NOWHERE = -1
-
-
+_HEAD_BYTES = 40
+"""Of a tail, or a chunk in it, at most."""
 SAMPLED_KEYS = 64
-
-
-def _size(records: dict[bytes, bytes | None]) -> int:
-    return sum(map(len, records)) + sum(len(record) for record in records.values() if record is not None)
 
 
 class DurableStore:
@@ -49,19 +49,20 @@ class DurableStore:
         self._shard_of = [_NOWHERE] * SLOTS
         self._slots: dict[int, range] = {}
         self._logs: dict[int, ShardLog] = {}
-        self.open_batch = Batch(1, shard_of=self._shard_of)
-        self.unfolded_max = UNFOLDED_BYTES
-        self._unfolded = 0
-        """Bytes of the records in the open batch."""
-        self._due = 0
-        """Of those, what is to be folded soon."""
-        self._hand = 0
-        """The slot at which folding goes on: round and round."""
-        self._round: dict[int, int] = {}
-        """By shard: where its log ended when this round began."""
+        self.open_batch = Batch(disk.stored + 1, shard_of=self._shard_of)
+        self.fresh: Chunks = {}
+        """Those of the open batch that are in no tail yet."""
+        self._appending: Tail | None = None
+        self._appended = 0
+        """Bytes of tails since a batch was taken."""
+        self._begun = False
+        """Whether one was taken. Until then nothing is appended: both files may have what is in no table yet."""
+        self.tail_bytes_max = TAIL_BYTES
+        self.tail_bytes_stored = TAIL_STORED_BYTES
+        self.folding = Folding(self._logs)
         self._writing: Batch | None = None
-        self._stored = 0
         self._kept = self._find()
+        self._stored = self.open_batch.number - 1
 
     # Space: see `core.space.Space`.
 
@@ -71,15 +72,17 @@ class DurableStore:
 
     def memory(self) -> int:
         """Bytes of what is not only on the disk."""
-        return self._unfolded + self.bytes_waiting()
+        return self.folding.bytes + self.bytes_waiting()
 
     # Batches.
 
     def pending(self) -> int:
         """See Stable."""
-        if not self.open_batch.empty:
-            return self.open_batch.number
-        return self._stored if self._writing is None else self._writing.number
+        return self.open_batch.number - (not self._has_new)
+
+    @property
+    def _has_new(self) -> bool:
+        return bool(self.fresh) or self.open_batch.more_than_logs
 
     def stored(self) -> int:
         """See Stable."""
@@ -93,56 +96,67 @@ class DurableStore:
         """See Stable."""
         return self.open_batch.bytes + (0 if self._writing is None else self._writing.bytes)
 
-    def take(self, *, everything: bool = False) -> Batch | None:
-        """The open batch, to be written; None when nothing in it has to be, or one is being written already.
+    @property
+    def busy(self) -> bool:
+        """Whether anything that was taken is not written yet."""
+        return self._appending is not None or self._writing is not None
 
-        To be called where the records and the log agree: at the end of a turn. `everything`: with all its records.
+    def take_tail(self) -> Tail | None:
+        """What is new in the logs, to be appended; None when there is nothing, or it has to wait, or needs a batch."""
+        if not self.fresh or self._appending is not None or not self._may_append():
+            return None
+        tail = Tail(self.open_batch.number, self.fresh, begins=not self._appended)
+        self._appended += self._fresh_bytes()
+        self._appending = tail
+        self.fresh = {}
+        self.open_batch.number += 1
+        return tail
+
+    def _may_append(self) -> bool:
+        if not self._begun or self.open_batch.more_than_logs or (self._writing is not None and self._writing.whole):
+            return False
+        return self._appended + self._fresh_bytes() <= self.tail_bytes_max
+
+    def _fresh_bytes(self) -> int:
+        return _HEAD_BYTES + sum(_HEAD_BYTES + len(chunk.entries) for chunk, _, _ in self.fresh.values())
+
+    def take(self, *, everything: bool = False) -> Batch | None:
+        """The open batch, to be written; None when it need not be yet, or one is being written already.
+
+        To be called after `take_tail`, where the records and the log agree: at the end of a turn. `everything`: also
+        what could wait.
         """
         batch = self.open_batch
-        if self._writing is not None or (batch.empty and not (everything and batch.records)):
+        if self._writing is not None:
+            return None
+        batch.whole = self._has_new and not self._may_append()
+        if everything:
+            if not (self._has_new or batch.records or batch.chunks):
+                return None
+            batch.whole = True
+        elif not batch.whole and (self.fresh or self._appended < self.tail_bytes_stored):
             return None
         self._writing = batch
-        self.open_batch = Batch(batch.number + 1, shard_of=self._shard_of)
+        self.open_batch = Batch(batch.number + batch.whole, shard_of=self._shard_of)
+        batch.number = self.open_batch.number - 1
+        self.fresh = {}
+        self._appended = 0
+        self._begun = True
         if everything:
-            self._unfolded = self._due = 0
-            self._round_begins()
-            self._round_begins()
+            self.folding.all_chosen()
         else:
             unfolded = self.open_batch.records = batch.records
-            batch.records = {slot: unfolded.pop(slot) for slot in self._to_fold(batch)}
+            batch.records = {slot: unfolded.pop(slot) for slot in self.folding.choose(batch)}
         return batch
 
-    def _to_fold(self, batch: Batch) -> list[int]:
-        """Slots whose records are stored with this batch: as many bytes as have come since, once there are enough."""
-        chosen = [slot for slot in batch.held if slot in batch.records]
-        self._unfolded -= sum(map(_size, map(batch.records.__getitem__, chosen)))
-        if self._unfolded <= self.unfolded_max:
-            self._due = 0
-            return chosen
-        while self._due >= FOLD_BYTES and len(chosen) < len(batch.records):
-            slot = self._hand
-            self._hand = (slot + 1) % SLOTS
-            if not slot:
-                self._round_begins()
-            if slot in batch.records and slot not in batch.held:
-                chosen.append(slot)
-                size = _size(batch.records[slot])
-                self._unfolded -= size
-                self._due -= size
-        return chosen
-
-    def _round_begins(self) -> None:
-        """What was in the open batch when the last round began has been folded since."""
-        for shard, sequence in self._round.items():
-            self._logs[shard].folded = sequence
-        self._round = {shard: log.chunks[-1][1] for shard, log in self._logs.items() if log.chunks}
-
-    def written(self) -> None:
-        """The batch that was taken is stable."""
-        assert self._writing is not None
-        self.disk.refresh()
-        self._stored = self._writing.number
-        self._writing = None
+    def written(self, done: Tail | Batch) -> None:
+        """What was taken is stable."""
+        if isinstance(done, Tail):
+            self._appending = None
+        else:
+            self._writing = None
+            self.disk.refresh()
+        self._stored = max(self._stored, done.number)
 
     # What was there.
 
@@ -152,21 +166,28 @@ class DurableStore:
         return kept
 
     def _find(self) -> dict[int, Kept]:
-        found = {}
-        for shard, each in self.disk.find().items():
+        found = self.disk.find()
+        for shard, each in found.items():
             log = self._logs[shard] = ShardLog(self, shard)
             log.chunks.extend(each.chunks)
             log.bytes = sum(size for _, _, size in each.chunks)
             log.table_at = each.table_at
-            last = commit = 0
             if each.chunks:
-                newest, commit, log.folded = self.disk.chunk(shard, each.chunks[-1][0])
-                last = newest.version
-            needed = min(commit, each.table_at, log.folded)
-            chunks = [self.disk.chunk(shard, first)[0] for first, until, _ in each.chunks if until > needed]
-            log.since_table = sum(len(chunk.entries) for chunk in chunks if chunk.last > each.table_at)
-            found[shard] = Kept(each.state, chunks, last, commit, log.folded, each.table_at, each.table)
-        return found
+                _, log.commit, log.folded = self.disk.chunk(shard, each.chunks[-1][0])
+        for tail in self.disk.tails():
+            for (shard, _), (chunk, commit, _) in tail.chunks.items():
+                self._logs[shard].append(chunk, commit)
+            self.open_batch.number = tail.number + 1
+        self.fresh = {}
+        return {shard: self._kept_of(shard, each) for shard, each in found.items()}
+
+    def _kept_of(self, shard: int, found: Found) -> Kept:
+        log = self._logs[shard]
+        needed = min(log.commit, log.table_at, log.folded)
+        chunks = [self.read_chunk(shard, first) for first, until, _ in log.chunks if until > needed]
+        log.since_table = sum(len(chunk.entries) for chunk in chunks if chunk.last > log.table_at)
+        last = self.read_chunk(shard, log.chunks[-1][0]).version if log.chunks else 0
+        return Kept(found.state, chunks, last, log.commit, log.folded, log.table_at, found.table)
 
     def archive(self, shard: int) -> ShardLog:
         """See Stable."""
@@ -193,19 +214,18 @@ class DurableStore:
     def restarted(self, shard: int) -> None:
         """A shard's log begins anew."""
         batch = self.open_batch
-        batch.chunks = [each for each in batch.chunks if each[0] != shard]
+        batch.chunks = {place: each for place, each in batch.chunks.items() if place[0] != shard}
+        self.fresh = {place: each for place, each in self.fresh.items() if place[0] != shard}
         batch.trimmed = [each for each in batch.trimmed if each[0] != shard]
         batch.tables.pop(shard, None)
         batch.restarted[shard] = None
-        self._round.pop(shard, None)
+        self.folding.restarted(shard)
 
     def read_chunk(self, shard: int, first: int) -> Chunk:
         """A chunk that is in the log."""
         for batch in (self.open_batch, self._writing):
-            if batch is not None:
-                for its_shard, chunk, _, _ in reversed(batch.chunks):
-                    if its_shard == shard and chunk.first == first:
-                        return chunk
+            if batch is not None and (shard, first) in batch.chunks:
+                return batch.chunks[shard, first][0]
         return self.disk.chunk(shard, first)[0]
 
     # Records.
@@ -274,8 +294,7 @@ class DurableStore:
         if key in records:
             size -= len(key) + len(records[key] or b"")
         records[key] = record
-        self._unfolded += size
-        self._due += size
+        self.folding.count(size)
 
     def hold(self, slots: Sequence[int]) -> None:
         """See Stable."""
@@ -307,8 +326,7 @@ class DurableStore:
             records = self.open_batch.records.setdefault(slot, {})
             size = -len(records[key] or b"") if key in records else len(key)
             records[key] = None
-            self._unfolded += size
-            self._due += size
+            self.folding.count(size)
 
     def items(self, slot: int) -> list[tuple[bytes, bytes]]:
         """See Store."""
@@ -359,6 +377,6 @@ class DurableStore:
             return
         batch = self.open_batch
         for slot in [slot for slot in batch.records if slot in slots]:
-            self._unfolded -= _size(batch.records.pop(slot))
+            self.folding.dropped(batch.records.pop(slot))
             batch.held.pop(slot, None)
         batch.dropped[shard] = None

@@ -1,8 +1,9 @@
 """The disk of the durable engine: LMDB, through the package `lmdb`.
 
-One file, `data.mdb`, in the data directory, with these tables; every value stands behind its checksum:
+One file, `data.mdb`, in the data directory, with these tables, beside what is new in the logs (`tail`); every value
+stands behind its checksum:
 
-    meta              format, cluster, coordinator, server, store: whose data this is
+    meta              format, cluster, coordinator, server, store: whose data this is; batch: number of the last one
     shards            shard                      what `core.saved` makes of a replica
     log               shard, first sequence      last sequence u64, epoch u32, commit u64, folded u64, entries
     tables            shard, place               sequence u64, a piece of the dedup table
@@ -14,27 +15,27 @@ with it a full disk would kill the process. Numbers in keys are big-endian, so t
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from struct import Struct
-from struct import error as StructError
 from typing import Any
 
 import lmdb
 
 from twistedkv.chunks import Chunk
 from twistedkv.clustermap import STORE_ID_BYTES
-from twistedkv.errors import ConfigurationError, DamagedRecord, DiskFull, StorageFailed
+from twistedkv.errors import ConfigurationError, DamagedRecord, StorageFailed
 from twistedkv.limits import SHARDS_MAX
 from twistedkv.storage.checked import CHECKSUM_BYTES, open_item, open_record, seal_item
 from twistedkv.storage.directory import LOCK_BYTES, allocate, lengthen, lock_directory, sync_directories
-from twistedkv.storage.disk import Batch, Found
+from twistedkv.storage.disk import Batch, Found, Tail
+from twistedkv.storage.lmdberrors import DAMAGE_AT_OPENING, DAMAGED, as_ours
+from twistedkv.storage.tail import TailFiles
 
-FORMAT = b"1"
+FORMAT = b"2"
 MAP_BYTES = 256 * 1024 * 1024
 """The map begins with so much, and is doubled when it is full."""
 _TABLES = 4
@@ -45,28 +46,6 @@ _LOG_KEY = Struct(">HQ")
 _CHUNK_HEAD = Struct(">QIQQ")
 _TABLE_KEY = Struct(">HI")
 _SEQUENCE = Struct(">Q")
-
-DAMAGED = "damaged"
-"""This file is beside the data when they were found damaged, and says why."""
-_DAMAGE = (
-    lmdb.CorruptedError,
-    lmdb.PageNotFoundError,
-    lmdb.PageFullError,
-    lmdb.CursorFullError,
-    lmdb.ProblemError,
-)
-_DAMAGE_AT_OPENING = (
-    *_DAMAGE,
-    lmdb.InvalidError,
-    lmdb.PanicError,
-    lmdb.BadTxnError,
-    lmdb.BadDbiError,
-    lmdb.BadValsizeError,
-    lmdb.IncompatibleError,
-    lmdb.NotFoundError,
-    ValueError,
-    StructError,
-)
 
 
 class LmdbDisk:
@@ -114,7 +93,9 @@ class LmdbDisk:
                     if name.startswith(b"records:")
                 }
                 self.store_id, self.server_id = self._whose(txn)
-        except _DAMAGE_AT_OPENING as error:
+                self.stored = int(open_item(b"batch", txn.get(b"batch", db=self._meta), f"the batch in {path}"))
+            self._tails = TailFiles(path, self.store_id)
+        except DAMAGE_AT_OPENING as error:
             raise StorageFailed(f"data-dir {path}: is damaged: {error}") from error
         except (lmdb.Error, OSError) as error:
             raise ConfigurationError(
@@ -134,6 +115,7 @@ class LmdbDisk:
             store_id = secrets.token_bytes(STORE_ID_BYTES)
             self._put_meta(txn, b"format", FORMAT)
             self._put_meta(txn, b"store", store_id)
+            self._put_meta(txn, b"batch", b"0")
             return store_id, 0
         version = open_item(b"format", found[b"format"], f"the format in {self._path}")
         if version != FORMAT:
@@ -185,6 +167,10 @@ class LmdbDisk:
             found[shard] = Found(state, self._chunks_of(shard), *self._table_of(shard))
         return found
 
+    def tails(self) -> list[Tail]:
+        """See Disk."""
+        return self._tails.read(self.stored)
+
     def _chunks_of(self, shard: int) -> list[tuple[int, int, int]]:
         chunks = []
         before = None
@@ -233,7 +219,7 @@ class LmdbDisk:
         try:
             found: bytes | None = self._txn.get(_SLOT.pack(slot) + key, db=table)
         except lmdb.Error as error:
-            raise self._as_ours(error) from error
+            raise as_ours(error, self._path) from error
         return found
 
     def inspect(self, shard: int, slot: int) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
@@ -276,7 +262,7 @@ class LmdbDisk:
             txn.put(b"try", bytes(bytes_written), db=self._meta)
             txn.abort()
 
-    # Writing, in another thread.
+    # Writing, in other threads.
 
     def write(self, batch: Batch) -> None:
         """See Disk."""
@@ -287,7 +273,13 @@ class LmdbDisk:
                 if shard in self._tables:
                     txn.drop(self._tables[shard], delete=False)
             self._write_records(txn, batch, made)
+            self._put_meta(txn, b"batch", b"%d" % batch.number)
         self._tables.update(made)
+
+    def append(self, tail: Tail) -> None:
+        """See Disk."""
+        with self._errors():
+            self._tails.append(tail)
 
     def _write_logs(self, txn: Any, batch: Batch) -> None:
         for shard in batch.restarted:
@@ -295,8 +287,8 @@ class LmdbDisk:
                 self._remove_all(txn, table, _SLOT.pack(shard))
         for shard, first in batch.trimmed:
             txn.delete(_LOG_KEY.pack(shard, first), db=self._log)
-        for shard, chunk, commit, folded in batch.chunks:
-            key = _LOG_KEY.pack(shard, chunk.first)
+        for its, (chunk, commit, folded) in batch.chunks.items():
+            key = _LOG_KEY.pack(*its)
             head = _CHUNK_HEAD.pack(chunk.last, chunk.epoch, commit, folded)
             txn.put(key, seal_item(key, head + chunk.entries), db=self._log)
         for shard, (sequence, pieces) in batch.tables.items():
@@ -369,23 +361,12 @@ class LmdbDisk:
         """See Disk."""
         self._txn.abort()
         self._env.close()
+        self._tails.close()
         os.close(self._lock)
-
-    # Errors of LMDB as those of this package.
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except (lmdb.Error, OSError) as error:
-            raise self._as_ours(error) from error
-
-    def _as_ours(self, error: Exception) -> StorageFailed | DiskFull:
-        """What to raise. Damage is noted, so that the next process does not begin with the same file again."""
-        number = error.errno if isinstance(error, OSError) else getattr(error, "code", 0)
-        if isinstance(error, lmdb.MapFullError | lmdb.DiskError) or number in (errno.ENOSPC, errno.EDQUOT):
-            return DiskFull(f"the disk has no room: {error}")
-        if isinstance(error, _DAMAGE):
-            with suppress(OSError):
-                (self._path / DAMAGED).write_text(f"was found damaged: {error}\n", "utf-8")
-        return StorageFailed(f"the disk failed: {error}")
+            raise as_ours(error, self._path) from error
