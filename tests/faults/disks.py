@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.faults.scene import Scene
@@ -12,9 +13,10 @@ from tests.faults.stage import Stage
 from tests.faults.tracing import Tracing
 from tests.live.cluster import alive, wait_for
 from tests.live.load import shard_of
+from twistedkv.errors import TwistedKVError
 
 ENGINE = ("--engine=lmdb",)
-SMALL_MEGABYTES = 16
+SMALL_MEGABYTES = 24
 FULL_SECONDS = 6.0
 READ_SECONDS_MAX = 1.0
 BULK = {"bulk": 2, "bytes": 20_000, "keys": 40, "pause": 0.05}
@@ -128,6 +130,13 @@ def _stores(scene: Scene) -> dict[int, str]:
     return {server["id"]: server["store"] for server in scene.cluster.status()["servers"]}
 
 
+def _change_roles(scene: Scene, server: int) -> None:
+    """Of a shard that this server leads, so that it has to keep that."""
+    shard = next(each for each in scene.cluster.status()["shards"] if each["primary"] == server)
+    with suppress(TwistedKVError):
+        scene.cluster.shared.admin("switch", shard=shard["shard"], server=shard["secondaries"][0])
+
+
 def sync_fails(stage: Stage, times: int = 3) -> None:
     """A server's fdatasync, or a write before it, says EIO: it ends at once, another process goes on with its data."""
     chance = stage.random
@@ -137,10 +146,12 @@ def sync_fails(stage: Stage, times: int = 3) -> None:
             scene.work(100)
             victim = scene.primary()
             pid, stores = scene.cluster.pids()[victim], _stores(scene)
-            call = ("fdatasync", "writev", "pwrite64")[number % 3]
-            inject = f"{call}:error=EIO:when={chance.randrange(1, 30)}"
+            # Logs are appended by pwrite64 all the time; the tables are written when they get what no log has.
+            call, moment = (("pwrite64", chance.randrange(1, 30)), ("fdatasync", 1), ("writev", 1))[number % 3]
+            inject = f"{call}:error=EIO:when={moment}"
             before = scene.last_event()
             with Tracing(pid, inject, scene.directory / f"strace-{number}") as tracing:
+                _change_roles(scene, victim)
                 wait_for("the server ends", lambda pid=pid: not alive(pid))
                 since = scene.fault(f"server {victim}: {inject}")
                 scene.report.holds(tracing.injected(), "a call was made to fail")

@@ -120,6 +120,14 @@ def test_errors_are_ours_and_no_damage(error: Exception, kind: type[Exception], 
     close(open_durable(tmp_path))
 
 
+def test_a_write_cut_short_on_a_full_disk_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LMDB says EIO for it."""
+    error = OSError(errno.EIO, "Input/output error")
+    assert type(as_ours(error, tmp_path)) is StorageFailed
+    monkeypatch.setattr("twistedkv.storage.lmdberrors._bytes_available", lambda path: 4096)
+    assert type(as_ours(error, tmp_path)) is DiskFull
+
+
 def test_damage_is_noted_for_the_next_process(tmp_path: Path) -> None:
     store = open_durable(tmp_path)
     assert type(as_ours(lmdb.CorruptedError("what"), tmp_path / "store")) is StorageFailed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from contextlib import suppress
 from pathlib import Path
 from struct import error as StructError
@@ -34,12 +35,25 @@ DAMAGE_AT_OPENING = (
 )
 
 
+_FULL_BYTES = 1 << 20
+
+
 def as_ours(error: Exception, path: Path) -> StorageFailed | DiskFull:
-    """What to raise. Damage is noted in the directory, so that the next process does not begin with the same file."""
+    """What to raise. Damage is noted in the directory, so that the next process does not begin with the same file.
+
+    A write that the file system had room for a part of is EIO for LMDB. On a disk without room that is what it is taken
+    for: nothing of the transaction is there, and all of it is written again when there is room.
+    """
     number = error.errno if isinstance(error, OSError) else getattr(error, "code", 0)
-    if isinstance(error, lmdb.MapFullError | lmdb.DiskError) or number in (errno.ENOSPC, errno.EDQUOT):
+    full = number in (errno.ENOSPC, errno.EDQUOT) or (number == errno.EIO and _bytes_available(path) < _FULL_BYTES)
+    if full or isinstance(error, lmdb.MapFullError | lmdb.DiskError):
         return DiskFull(f"the disk has no room: {error}")
     if isinstance(error, _DAMAGE):
         with suppress(OSError):
             (path / DAMAGED).write_text(f"was found damaged: {error}\n", "utf-8")
     return StorageFailed(f"the disk failed: {error}")
+
+
+def _bytes_available(path: Path) -> int:
+    about = os.statvfs(path)
+    return about.f_bavail * about.f_frsize
