@@ -94,8 +94,8 @@ FOLD_BYTES = 64 * 1024
 """It does so with so many at once."""
 TAIL_BYTES = 4 * 1024 * 1024
 """Of each of the two files that the newest part of its logs is appended to."""
-TAIL_STORED_BYTES = 1024 * 1024
-"""When there is so much in one of them, its tables get it."""
+TAIL_STORED_BYTES = 256 * 1024
+"""When there is so much in one of them, the tables get it."""
 STORE_BYTES_WAITING_MAX = 32 * 1024 * 1024
 """What a disk has not stored yet; past it, clients are not read until it has."""
 
