@@ -112,12 +112,14 @@ def makeService(options: Options) -> service.IService:
 def _server(reactor: Any, options: ServerOptions) -> service.IService:
     from twistedkv.line.port import LinePort
     from twistedkv.service.course import CourseFactory
+    from twistedkv.service.freed import FreedMemory
     from twistedkv.service.listening import PortService
     from twistedkv.service.server import ServerService
     from twistedkv.service.stores import open_store
 
     server = ServerService(reactor, options, open_store=partial(open_store, options))
     reactor.callWhenRunning(spare_the_collector)
+    FreedMemory(reactor).setServiceParent(server)  # type: ignore[no-untyped-call]
     line = LinePort(server, moved=options.moved, idle_seconds=options.line_idle_seconds)
     line.setServiceParent(server)  # type: ignore[no-untyped-call]
     if options.course_port:
