@@ -39,6 +39,7 @@ def test_what_takes_long_is_done_seldom() -> None:
 
 
 PIECES = """
+import random
 from twistedkv.service.freed import trimmer
 chance = random.Random(1)
 resident = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096

@@ -1,8 +1,8 @@
 """Memory that was freed goes back to the system.
 
-The C library keeps it: blocks of all sizes come and go, what is free lies in pieces between what is used, and new blocks
-take new room. After an hour of load a sixth of a server was such pieces (docs/performance.md). `malloc_trim` gives back
-the pages that nothing is on.
+The C library keeps it: blocks of all sizes come and go, what is free lies in pieces between what is used, and new
+blocks take new room. After an hour of load a sixth of a server was such pieces (docs/performance.md). `malloc_trim`
+gives back the pages that nothing is on.
 """
 
 from __future__ import annotations
