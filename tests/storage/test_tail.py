@@ -12,7 +12,7 @@ from twistedkv.chunks import Chunk
 from twistedkv.errors import StorageFailed
 from twistedkv.limits import TAIL_BYTES
 from twistedkv.storage.disk import Chunks, Tail
-from twistedkv.storage.tail import FILES, HEAD, TailFiles, decode_tail, decode_tails, encode_tail
+from twistedkv.storage.tail import FILES, HEAD, MAGIC, TailFiles, decode_tail, decode_tails, encode_tail
 
 STORE = b"s" * 16
 U32, U64 = st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 64) - 1)
@@ -74,6 +74,23 @@ def test_what_was_lost_before_something_newer_is_noticed() -> None:
     with pytest.raises(StorageFailed, match="tail 7 stands behind tail 5, and what was between is lost"):
         decode_tails(b"".join(encoded), STORE, 4)
     assert decode_tails(b"".join(encoded), STORE, 7) == [], "the tables have it"
+
+
+def test_values_full_of_heads_do_not_hold_up_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many heads as fit, each of a tail of a megabyte: to look at all would take minutes."""
+    looks: list[int] = []
+
+    def decode(data: bytes, at: int, store_id: bytes) -> tuple[Tail, int] | None:
+        looks.append(at)
+        return decode_tail(data, at, store_id)
+
+    monkeypatch.setattr("twistedkv.storage.tail.decode_tail", decode)
+    head = HEAD.pack(MAGIC, 0, 9, 1 << 20)
+    data = encode_tail(_tail(1, head * (TAIL_BYTES // len(head) - 10)), STORE)
+    assert _numbers(decode_tails(data, STORE, 0)) == [1]
+    looks.clear()
+    assert decode_tails(b"?" + data, STORE, 0) == []
+    assert len(looks) < 100
 
 
 def test_files_are_used_in_turn(tmp_path: Path) -> None:

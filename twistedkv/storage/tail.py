@@ -30,6 +30,8 @@ CHUNK_HEAD = Struct(">HQQIQI")
 HEAD = Struct(">4sIQI")
 MAGIC = b"\xf7LOG"
 _CHECKED_FROM = 8
+_LOOKED_AT_BYTES_MAX = 64 * 1024 * 1024
+"""When a newer tail is looked for behind the last one."""
 
 
 def encode_tail(tail: Tail, store_id: bytes) -> bytes:
@@ -73,10 +75,12 @@ def decode_tails(data: bytes, store_id: bytes, stored: int) -> list[Tail]:
         found.append(tail[0])
         at = tail[1]
     last = max(stored, found[-1].number if found else 0)
-    while (at := data.find(MAGIC, at)) >= 0:
+    looked_at = 0  # values may be full of what looks like a tail
+    while 0 <= (at := data.find(MAGIC, at)) <= len(data) - HEAD.size and looked_at < _LOOKED_AT_BYTES_MAX:
         newer = decode_tail(data, at, store_id)
         if newer is not None and newer[0].number > last:
             raise StorageFailed(f"tail {newer[0].number} stands behind tail {last}, and what was between is lost")
+        looked_at += HEAD.unpack_from(data, at)[3]
         at += 1
     return [tail for tail in found if tail.number > stored]
 
