@@ -137,7 +137,7 @@ class WritingThreads:
         self._threads = []
         for kind, write in ((Tail, disk.append), (Batch, disk.write)):
             queue = self._work[kind] = SimpleQueue()
-            self._threads.append(Thread(target=self._run, args=(queue, write), name=f"storage {kind.__name__}"))
+            self._threads.append(Thread(target=self._run, args=(queue, write), name=f"{kind.__name__}s", daemon=True))
         for thread in self._threads:
             thread.start()
 
