@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from twistedkv.service.freed import REST_SECONDS, FreedMemory
+from twistedkv.service.freed import RESIDENT_BYTES_MAX, REST_SECONDS, FreedMemory
 
 
 def test_it_is_given_back_from_time_to_time() -> None:
@@ -38,16 +38,26 @@ def test_what_takes_long_is_done_seldom() -> None:
     freed.stopService()
 
 
+def test_a_large_server_is_not_held_up() -> None:
+    clock: Any = Clock()
+    sizes = [RESIDENT_BYTES_MAX, RESIDENT_BYTES_MAX + 1, RESIDENT_BYTES_MAX + 1, 1]
+    given: list[float] = []
+    freed = FreedMemory(clock, lambda: given.append(clock.seconds()), lambda: sizes.pop(0))
+    freed.startService()
+    clock.pump([REST_SECONDS] * 4)
+    assert given == [REST_SECONDS, 4 * REST_SECONDS], "and when it has become smaller, it is done again"
+    freed.stopService()
+
+
 PIECES = """
 import random
-from twistedkv.service.freed import trimmer
+from twistedkv.service.freed import resident_bytes, trimmer
 chance = random.Random(1)
-resident = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096
 held = [bytes(chance.randint(600, 30_000)) for _ in range(10_000)]
 del held[::2]
-before = resident()
+before = resident_bytes()
 trimmer()()
-print(before - resident())
+print(before - resident_bytes())
 """
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from twistedkv.line.clusterview import node_id
 from twistedkv.line.desk import Desk
 from twistedkv.messages.coordinator import ReplicaRole
+from twistedkv.service.freed import resident_bytes
 from twistedkv.watermarks import Eviction
 
 REDIS_VERSION = "7.0.15"
@@ -72,7 +72,7 @@ def _memory(desk: Desk) -> _Fields:
     return {
         "used_memory": used,
         "used_memory_human": _human(used),
-        "used_memory_rss": _resident_bytes(),
+        "used_memory_rss": resident_bytes(),
         "used_memory_peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "used_memory_dataset": stored,
         "maxmemory": limit,
@@ -166,14 +166,6 @@ _SECTIONS: dict[bytes, Callable[[Desk], _Fields]] = {
     b"keyspace": _keyspace,
 }
 _TITLES = {b"cpu": "CPU"}
-
-
-def _resident_bytes() -> int:
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def _human(size: float) -> str:
