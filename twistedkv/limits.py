@@ -97,7 +97,7 @@ TAIL_BYTES = 4 * 1024 * 1024
 TAIL_STORED_BYTES = 256 * 1024
 """When there is so much in one of them, the tables get it."""
 STORE_BYTES_WAITING_MAX = 32 * 1024 * 1024
-"""What a disk has not stored yet; past it, clients are not read until it has."""
+"""What a store has yet to put where it belongs; past it, clients are not read until it has."""
 
 # Executed once: what a shard remembers of its clients' writes.
 WRITE_WINDOW = 16_384

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import LoggedErrors
+from twistedkv.chunks import Chunk
 from twistedkv.errors import ConfigurationError
 from twistedkv.records import make_record
 from twistedkv.service.config import CoordinatorOptions, ServerOptions
@@ -110,6 +111,39 @@ def test_what_is_damaged_is_kept_aside(how: str, options: Any, tmp_path: Path, l
     [aside] = tmp_path.glob("store.damaged-*")
     assert (aside / "data.mdb").read_bytes() == content
     assert f"It is moved to {aside}, and this server begins with an empty store" in logged_errors.describe()
+    logged_errors.events.clear()
+
+
+def test_a_log_that_has_lost_something_is_kept_aside(options: Any, tmp_path: Path, logged_errors: LoggedErrors) -> None:
+    """What was appended last may have been cut short by a crash; nothing before it can have been."""
+    store = _durable(options())
+    old = store.store_id
+    store.save(0, b"state")
+    batch = store.take()
+    assert batch is not None
+    store.disk.write(batch)
+    store.written(batch)
+    for number in (1, 2, 3):
+        store.archive(0).append(Chunk(number, number, 1, b"entry %d" % number), number)
+        tail = store.take_tail()
+        assert tail is not None
+        store.disk.append(tail)
+        store.written(tail)
+    store.disk.close()
+    store = _durable(options())
+    assert [chunk.entries for chunk in store.kept()[0].chunks] == [b"entry 1", b"entry 2", b"entry 3"]
+    store.disk.close()
+    [path] = [each for each in (tmp_path / "store").glob("tail.*") if b"entry 2" in each.read_bytes()]
+    intact = path.read_bytes()
+    path.write_bytes(intact.replace(b"entry 3", b"entry ?"))
+    store = _durable(options())
+    assert [chunk.entries for chunk in store.kept()[0].chunks] == [b"entry 1", b"entry 2"]
+    store.disk.close()
+    path.write_bytes(intact.replace(b"entry 2", b"entry ?"))
+    store = _durable(options())
+    assert store.store_id != old and not store.kept()
+    store.disk.close()
+    assert "tail 4 stands behind tail 2, and what was between is lost" in logged_errors.describe()
     logged_errors.events.clear()
 
 

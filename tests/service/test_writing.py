@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from tests.conftest import LoggedErrors
-from tests.support.disks import FakeDisk, write_to
+from tests.support.disks import FakeDisk
 from twistedkv.chunks import Chunk
 from twistedkv.errors import DiskFull, StorageFailed
 from twistedkv.service.writing import FULL_SECONDS, STOP_SECONDS, Writer, WritingThreads
@@ -66,7 +66,7 @@ class _Scene:
         """What was given away last, or at this place, is written, or not."""
         work, done = self.given[at]
         if error is None:
-            write_to(self.disk, work)
+            self.disk.put(work)
             done.callback(None)
         else:
             done.errback(error)

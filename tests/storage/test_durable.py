@@ -168,10 +168,7 @@ class Batches(RuleBasedStateMachine):
     def write(self, kind: type) -> None:
         if kind in self.under_way and kind not in self.on_disk:
             work, holding = self.under_way[kind]
-            if kind is Tail:
-                self.store.disk.append(work)
-            else:
-                self.store.disk.write(work)
+            (self.store.disk.append if kind is Tail else self.store.disk.write)(work)
             self.on_disk[kind] = work
             if holding.number >= self.stored.number:
                 self.stored = holding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twistedkv.errors import DamagedRecord
 from twistedkv.simulation.platter import Platter, PlatterDisk
-from twistedkv.storage.disk import Batch, Disk, Tail
+from twistedkv.storage.disk import Batch
 from twistedkv.storage.durable import DurableStore
 
 
@@ -37,14 +37,6 @@ class FakeDisk(PlatterDisk):
 def store_on(platter: Platter | None = None, *, at_once: bool = False) -> DurableStore:
     """A store over a new disk, or over this one."""
     return DurableStore(FakeDisk(platter), at_once=at_once)
-
-
-def write_to(disk: Disk, work: Tail | Batch) -> None:
-    """As a thread of the writer does."""
-    if isinstance(work, Tail):
-        disk.append(work)
-    else:
-        disk.write(work)
 
 
 def write_out(store: DurableStore) -> None:

@@ -33,7 +33,9 @@ class Platter:
         self.chunks: dict[int, dict[int, tuple[Chunk, int, int]]] = {}
         """By shard and first sequence."""
         self.stored = 0
+        """Number of the last batch."""
         self.tails: list[Tail] = []
+        """Those after it."""
         self.tables: dict[int, tuple[int, list[bytes]]] = {}
 
     def store(self, batch: Batch) -> None:
@@ -124,6 +126,13 @@ class PlatterDisk:
         if tail.number > self.platter.stored:
             self.platter.tails.append(tail)
 
+    def put(self, work: Tail | Batch) -> None:
+        """Whichever it is."""
+        if isinstance(work, Tail):
+            self.append(work)
+        else:
+            self.write(work)
+
     def refresh(self) -> None:
         """See Disk. What is on the platter can be read."""
 
@@ -144,7 +153,7 @@ class PlatterDisk:
 
 
 class SimulatedDisk(PlatterDisk):
-    """Of one process, which writes by `perform`. `seconds()` is how long the next batch takes; `fault()` may raise."""
+    """Of one process, which writes by `perform`. `seconds()` is how long the next one takes; `fault()` may raise."""
 
     def __init__(
         self,
@@ -177,21 +186,15 @@ class SimulatedDisk(PlatterDisk):
 
     def _written(self, work: Tail | Batch, done: Deferred[None]) -> None:
         self._under_way.remove(work)
-        self._store(work)
+        self.put(work)
         done.callback(None)
-
-    def _store(self, work: Tail | Batch) -> None:
-        if isinstance(work, Tail):
-            self.append(work)
-        else:
-            self.write(work)
 
     def process_ended(self) -> None:
         """What was being written is on the disk, or it is not: a tail and a batch each by itself."""
         under_way, self._under_way = self._under_way, []
         for work in under_way:
             if self._chance.random() < 0.5:
-                self._store(work)
+                self.put(work)
 
 
 class SimulatedDurableStore(DurableStore):

@@ -363,8 +363,8 @@ class DurableStore:
         for batch in batches:
             if shard in batch.dropped:
                 latest.clear()
-            for slot in slots if len(slots) < len(batch.records) else batch.records:
-                if slot in slots and (records := batch.records.get(slot)):
+            for slot in slots:
+                if records := batch.records.get(slot):
                     latest.update(((slot, key), record is not None) for key, record in records.items())
         for (slot, key), there in latest.items():
             total += there - (kept and self.disk.has(shard, slot, key))

@@ -98,7 +98,7 @@ class Stable(Protocol):
         """All batches up to this one may be acknowledged: as `stored`, or sooner if that was asked for."""
 
     def bytes_waiting(self) -> int:
-        """Of what is not stored yet."""
+        """Of what the store has yet to put where it belongs."""
 
     def kept(self) -> dict[int, Kept]:
         """What was found at the opening, by shard. To be asked once."""
