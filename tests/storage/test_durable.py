@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.storage.stores import SHARDS, close, open_durable, settle
 from tests.support.disks import store_on, write_out
 from twistedkv.chunks import Chunk
+from twistedkv.core.space import KEY_OVERHEAD_BYTES, weigh
 from twistedkv.limits import SLOTS
 from twistedkv.records import TOMBSTONE, make_record
 from twistedkv.storage import archive, durable, folding
@@ -219,6 +220,7 @@ class Batches(RuleBasedStateMachine):
             assert self.store.count(slots) == sum(slot in slots for slot, _ in self.now.records)
         sizes = [size_of(records) for records in self.store.open_batch.records.values()]
         assert self.store.folding.bytes == sum(sizes)
+        assert self.store.folding.keys == sum(map(len, self.store.open_batch.records.values()))
 
     @invariant()
     def as_the_log(self) -> None:
@@ -325,3 +327,23 @@ def test_keys_are_counted_before_they_are_in_their_places() -> None:
     for number in range(1000):
         store.put(100 + number, b"k%d" % number, make_record(number + 1, 0, b"v"))
     assert store.keys == 1059, "of many, some are looked at"
+
+
+def test_a_reckoning_looks_at_few_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many keys that were not in their places, each beat held a server up for 30 ms while it counted them."""
+    store = store_on()
+    store.place(0, range(SLOTS // 2))
+    store.place(1, range(SLOTS // 2, SLOTS))
+    for number in range(3000):
+        store.put(number, b"k%d" % number, make_record(number + 1, 0, b"v"))
+    write_out(store)
+    for number in range(6000):  # half of them are there already
+        store.put(number, b"k%d" % number, make_record(number + 9000, 0, b"w"))
+    looked: list[bytes] = []
+    has = store.disk.has
+    monkeypatch.setattr(store.disk, "has", lambda shard, slot, key: looked.append(key) or has(shard, slot, key))
+    assert 3000 <= store.reckon(range(SLOTS // 2)) <= 6000
+    assert store.reckon(range(SLOTS // 2, SLOTS)) == 0 and store.count(range(SLOTS // 2, SLOTS)) == 0
+    assert 3000 <= weigh(store, range(SLOTS // 2)) / (KEY_OVERHEAD_BYTES + 15) <= 6000
+    assert len(looked) <= 4 * durable.SAMPLED_KEYS
+    assert store.count(range(SLOTS // 2)) == 6000

@@ -111,6 +111,10 @@ class Accesses:
         """See Store."""
         return self.store.count(slots)
 
+    def reckon(self, slots: range) -> int:
+        """See Store."""
+        return self.store.reckon(slots)
+
     def drop(self, slots: range) -> None:
         """See Store."""
         self.store.drop(slots)

@@ -20,7 +20,7 @@ A disk keeps each record, chunk, state and table with its checksum, and looks at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from twistedkv.chunks import Chunk
 from twistedkv.errors import DamagedRecord
@@ -234,23 +234,36 @@ class DurableStore:
     def keys(self) -> int:
         """See Store. Exact as long as few keys are not in their places yet; else reckoned from some of those."""
         total = sum(map(self.disk.count, self._slots))
+        if (batch := self._writing) is not None:
+            total += self._more(batch, batch.records, size=sum(map(len, batch.records.values())))
+        batch = self.open_batch
+        return max(0, total + self._more(batch, batch.records, size=self.folding.keys))
+
+    def reckon(self, slots: range) -> int:
+        """See Store. As `keys`."""
+        shard = self._shard_of[slots.start]
+        if shard == _NOWHERE or self._slots[shard] != slots:
+            return self.count(slots)
+        total = self.disk.count(shard)
         for batch in (self._writing, self.open_batch):
-            if batch is not None and batch.records:
-                total += self._more(batch)
+            if batch is not None:
+                total = 0 if shard in batch.dropped else total
+                its = [slot for slot in slots if slot in batch.records]
+                spread = its[:: max(1, len(its) // SAMPLED_KEYS)]
+                total += self._more(batch, spread, size=sum(len(batch.records[slot]) for slot in its))
         return max(0, total)
 
-    def _more(self, batch: Batch) -> int:
-        """About how many keys more there will be with this batch."""
-        unfolded = sum(map(len, batch.records.values()))
+    def _more(self, batch: Batch, slots: Iterable[int], size: int) -> int:
+        """About how many keys more there will be with these slots of this batch, in which it has so many."""
         looked = more = 0
-        for slot, records in batch.records.items():
+        for slot in slots:
             if looked >= SAMPLED_KEYS:
                 break
-            shard = self._shard_of[slot]
+            shard, records = self._shard_of[slot], batch.records[slot]
             for key, record in records.items():
                 more += (record is not None) - self.disk.has(shard, slot, key)
             looked += len(records)
-        return round(more * unfolded / looked) if looked else 0
+        return round(more * size / looked) if looked else 0
 
     @property
     def bytes_stored(self) -> int:
@@ -290,11 +303,11 @@ class DurableStore:
         records = batch.records.get(slot)
         if records is None:
             records = batch.records[slot] = {}
-        size = len(key) + len(record)
         if key in records:
-            size -= len(key) + len(records[key] or b"")
+            self.folding.count(len(record) - len(records[key] or b""))
+        else:
+            self.folding.count(len(key) + len(record), keys=1)
         records[key] = record
-        self.folding.count(size)
 
     def hold(self, slots: Sequence[int]) -> None:
         """See Stable."""
@@ -324,9 +337,11 @@ class DurableStore:
             return  # it has another version now, or is mended first
         if record is not None and int.from_bytes(record[:8], "big") == version:
             records = self.open_batch.records.setdefault(slot, {})
-            size = -len(records[key] or b"") if key in records else len(key)
+            if key in records:
+                self.folding.count(-len(records[key] or b""))
+            else:
+                self.folding.count(len(key), keys=1)
             records[key] = None
-            self.folding.count(size)
 
     def items(self, slot: int) -> list[tuple[bytes, bytes]]:
         """See Store."""

@@ -28,6 +28,8 @@ class Folding:
         self.bytes_max = UNFOLDED_BYTES
         self.bytes = 0
         """Of the records in the open batch."""
+        self.keys = 0
+        """Of those records."""
         self._due = 0
         """Of those, what is to be folded soon."""
         self._hand = 0
@@ -35,14 +37,16 @@ class Folding:
         self._round: dict[int, int] = {}
         """By shard: where its log ended when this round began."""
 
-    def count(self, size: int) -> None:
-        """So many bytes more are in the open batch."""
+    def count(self, size: int, keys: int = 0) -> None:
+        """So many bytes and keys more are in the open batch."""
         self.bytes += size
+        self.keys += keys
         self._due += size
 
     def dropped(self, records: dict[bytes, bytes | None]) -> None:
         """These are in the open batch no more."""
         self.bytes -= size_of(records)
+        self.keys -= len(records)
 
     def restarted(self, shard: int) -> None:
         """Its log begins anew."""
@@ -51,7 +55,8 @@ class Folding:
     def choose(self, batch: Batch) -> list[int]:
         """Slots whose records are stored with this batch: as many bytes as have come since, once there are enough."""
         chosen = [slot for slot in batch.held if slot in batch.records]
-        self.bytes -= sum(map(size_of, map(batch.records.__getitem__, chosen)))
+        for slot in chosen:
+            self.dropped(batch.records[slot])
         if self.bytes <= self.bytes_max:
             self._due = 0
             return chosen
@@ -62,14 +67,13 @@ class Folding:
                 self._round_begins()
             if slot in batch.records and slot not in batch.held:
                 chosen.append(slot)
-                size = size_of(batch.records[slot])
-                self.bytes -= size
-                self._due -= size
+                self.dropped(batch.records[slot])
+                self._due -= size_of(batch.records[slot])
         return chosen
 
     def all_chosen(self) -> None:
         """A batch with all records is taken."""
-        self.bytes = self._due = 0
+        self.bytes = self.keys = self._due = 0
         self._round_begins()
         self._round_begins()
 

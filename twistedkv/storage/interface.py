@@ -54,7 +54,10 @@ class Store(Protocol):
         """Keys and records of a slot as they are now, in no order; writes may go on while the list is used."""
 
     def count(self, slots: range) -> int:
-        """Keys held in these slots, tombstones included. Of a whole shard it is quickly said."""
+        """Keys held in these slots, tombstones included."""
+
+    def reckon(self, slots: range) -> int:
+        """About as many as `count` says, and always quickly."""
 
     def drop(self, slots: range) -> None:
         """Remove everything in the slots of a shard, which were given to `place`."""

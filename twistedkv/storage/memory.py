@@ -84,6 +84,8 @@ class MemoryStore:
     def count(self, slots: range) -> int:
         return sum(len(records) for slot in slots if (records := self._slots[slot]) is not None)
 
+    reckon = count
+
     def drop(self, slots: range) -> None:
         for slot in slots:
             records = self._slots[slot]
