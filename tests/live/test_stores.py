@@ -32,7 +32,7 @@ def _start(cluster: Cluster, number: int, *flags: str, name: str = "") -> Daemon
 
 
 def _refused(daemon: Daemon, text: str) -> None:
-    daemon.wait()
+    assert daemon.wait() != 0, "whoever has started it is told that it has failed"
     assert text in daemon.said(), daemon.said()
     assert "Traceback" not in daemon.said()
 

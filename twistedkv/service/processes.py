@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,6 +39,12 @@ class Processes(Protocol):
 
         Its standard input is a pipe that ends with this process (`keeps_input`), or empty. Raises OSError.
         """
+
+
+def fail_at_end(stop: Callable[[], None]) -> None:
+    """Stop, and have the process end with exit code 1: twistd itself has 0 for whatever stops the reactor."""
+    atexit.register(os._exit, 1)
+    stop()
 
 
 def boot_id() -> str:

@@ -187,7 +187,7 @@ class Registration:
             return
         if reply.status != Status.SUCCESS:
             log.error("the coordinator refuses this server: {text}", text=reply.text)
-            self.server.end()
+            self.server.end(refused=True)
             return
         heartbeat = reply.heartbeat_ms / 1000
         connection.limit_unacknowledged(MISSED_BEATS * heartbeat)  # by then we count as failed: dial again
@@ -201,7 +201,7 @@ class Registration:
         except (ConfigurationError, DiskFull, StorageFailed) as error:
             log.error("{error}", error=str(error))
             self._stopped = True
-            self.server.end()
+            self.server.end(refused=True)
             return False
         return True
 

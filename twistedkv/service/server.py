@@ -9,6 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -31,6 +32,7 @@ from twistedkv.net.streaming import FillReceiver
 from twistedkv.service.config import ServerOptions
 from twistedkv.service.links import Links
 from twistedkv.service.listening import listen
+from twistedkv.service.processes import fail_at_end
 from twistedkv.service.registration import Registration
 from twistedkv.service.writing import Writer, WritingThreads
 from twistedkv.storage.disk import Batch, Tail
@@ -82,6 +84,7 @@ class ServerService(MultiService):
         """Seconds of the monotonic clock."""
         self.options = options
         self._end_process = reactor.stop if end_process is None else end_process
+        self._refuse = partial(fail_at_end, reactor.stop) if end_process is None else end_process
         self._open_store = open_store
         self._write = write
         """Of a durable store: has a tail or a batch written elsewhere. None: in a thread."""
@@ -231,9 +234,9 @@ class ServerService(MultiService):
         if isinstance(self.store, DurableStore):
             self.store.disk.claim(cluster, coordinator, self.server_id)
 
-    def end(self) -> None:
-        """End the process, in order."""
-        self.reactor.callLater(0, self._end_process)
+    def end(self, *, refused: bool = False) -> None:
+        """End the process, in order; if it is `refused`, as one that has failed."""
+        self.reactor.callLater(0, self._refuse if refused else self._end_process)
 
     def storage_failed(self, error: BaseException) -> None:
         """The store did not do what it was told: end before anything more is acknowledged or answered (I15)."""
