@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.line.scene import Scene
 from twistedkv.commands.table import COMMANDS
 from twistedkv.line.functions import table
 from twistedkv.line.info import sections
+from twistedkv.storage.memory import MemoryStore
 
 
 def test_every_command_is_answered_by_somebody() -> None:
@@ -32,6 +35,14 @@ def test_info(scene: Scene) -> None:
     assert int(fields["total_commands_processed"]) >= 2
     assert talker.ask("INFO", "keyspace", "nothing").decode().startswith("# Keyspace\r\n")
     assert b"# CPU" in sections(scene.port(1).desk, [b"ALL"])
+
+
+def test_info_counts_no_keys(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A durable server stood still for 25 ms with each INFO: it looked up every key that was not in its place yet."""
+    talker = scene.connect(1)
+    talker.ask("SET", scene.key_of(1), "v")
+    monkeypatch.setattr(MemoryStore, "count", lambda *_: pytest.fail("it was asked for an exact count"))
+    assert b"db0:keys=1," in talker.ask("INFO")
 
 
 def test_clients(scene: Scene) -> None:
