@@ -7,13 +7,11 @@ from benchmarks.lines import KEYS, SHAPE, figures, line_cluster
 from benchmarks.loading import places_of, run
 from benchmarks.peers import etcd
 
+CONNECTIONS = 50
 ENGINES = {"on disk": (("--engine", "lmdb"), (1, 16)), "in memory": ((), (1,))}
 """Options for the cluster, and how much is in flight."""
 TARGET = 5.0
 """For writes that are on the disks of all copies."""
-
-
-CONNECTIONS = 50
 
 
 def rows(runs: int, seconds: float) -> list[Comparison | Bound]:

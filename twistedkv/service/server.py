@@ -85,6 +85,7 @@ class ServerService(MultiService):
         self.options = options
         self._end_process = reactor.stop if end_process is None else end_process
         self._refuse = partial(fail_at_end, reactor.stop) if end_process is None else end_process
+        """The same of a process that is to say that it has failed."""
         self._open_store = open_store
         self._write = write
         """Of a durable store: has a tail or a batch written elsewhere. None: in a thread."""

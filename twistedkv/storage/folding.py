@@ -43,10 +43,12 @@ class Folding:
         self.keys += keys
         self._due += size
 
-    def dropped(self, records: dict[bytes, bytes | None]) -> None:
-        """These are in the open batch no more."""
-        self.bytes -= size_of(records)
+    def dropped(self, records: dict[bytes, bytes | None]) -> int:
+        """These are in the open batch no more. Their bytes."""
+        size = size_of(records)
+        self.bytes -= size
         self.keys -= len(records)
+        return size
 
     def restarted(self, shard: int) -> None:
         """Its log begins anew."""
@@ -67,8 +69,7 @@ class Folding:
                 self._round_begins()
             if slot in batch.records and slot not in batch.held:
                 chosen.append(slot)
-                self.dropped(batch.records[slot])
-                self._due -= size_of(batch.records[slot])
+                self._due -= self.dropped(batch.records[slot])
         return chosen
 
     def all_chosen(self) -> None:

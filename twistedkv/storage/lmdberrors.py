@@ -33,9 +33,8 @@ DAMAGE_AT_OPENING = (
     ValueError,
     StructError,
 )
-
-
 _FULL_BYTES = 1 << 20
+"""A disk with less has no room, as far as a write that failed can tell."""
 
 
 def as_ours(error: Exception, path: Path) -> StorageFailed | DiskFull:
